@@ -1,0 +1,5 @@
+"""``python -m mlrepro_nb`` is ``mlrepro``."""
+
+from mlrepro_nb.faces.cli import main
+
+main()

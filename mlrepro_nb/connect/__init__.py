@@ -1,0 +1,1 @@
+"""The one door to each outside system; nobody else imports or starts it."""

@@ -1,0 +1,16 @@
+"""The store: a SQLite index over content-addressed blobs, in ``.mlrepro/`` beside ``.git``.
+
+Everything is a blob named by its digest: documents (`mlrepro_nb.model`) as
+canonical JSON, and whatever they point to (diffs, executed notebooks, locks,
+Containerfiles). The index only says which blobs are documents and which keys
+lead to them, so it can always be made anew from the blobs.
+
+The journal holds what live kernels have reported so far, an event a row, so
+that a kernel that is killed leaves everything up to its last cell.
+"""
+
+from mlrepro_nb.store._blobs import Blobs
+from mlrepro_nb.store._keys import keys
+from mlrepro_nb.store._store import Entry, Session, Store, project_root
+
+__all__ = ["Blobs", "Entry", "Session", "Store", "keys", "project_root"]
