@@ -1,0 +1,39 @@
+"""``make bench``: run the benchmarks and print their tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+
+BENCHMARKS = {
+    "recording": "Recording: milliseconds a cell",
+    "verifying": "Running the tour notebook again",
+}
+
+
+def main(names: list[str]) -> None:
+    """Run the named benchmarks, or all; ``--json`` prints the rows instead of tables."""
+    as_json = "--json" in names
+    chosen = [name for name in names if name in BENCHMARKS] or list(BENCHMARKS)
+    results = {}
+    for name in chosen:
+        rows = import_module(f"benchmarks.{name}").measure()
+        results[name] = rows
+        if not as_json:
+            print(f"\n{BENCHMARKS[name]}\n")
+            _table(rows)
+    if as_json:
+        print(json.dumps(results, indent=2))
+
+
+def _table(rows: list[dict[str, object]]) -> None:
+    heads = list(rows[0])
+    cells = [[str(row[head]) for head in heads] for row in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    for line in (heads, ["-" * width for width in widths], *cells):
+        print("| " + " | ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) + " |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
