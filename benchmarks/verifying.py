@@ -35,7 +35,7 @@ def measure(rounds: int = 3) -> list[dict[str, object]]:
         )  # fmt: skip
         tools: dict[str, list[str | Path]] = {
             "papermill": [BIN / "papermill", "--no-progress-bar", tour, "/dev/null"],
-            "nbmake": [BIN / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbmake", tour],
+            "nbmake": [BIN / "pytest", "-q", "-p", "no:cacheprovider", "--nbmake", tour],
             "mlrepro verify": [BIN / "mlrepro", "verify", tour],
         }  # fmt: skip
         times: dict[str, list[float]] = {tool: [] for tool in tools}
