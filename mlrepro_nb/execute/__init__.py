@@ -1,0 +1,24 @@
+"""A notebook run top to bottom in a fresh kernel, in a scratch copy of its project.
+
+Nothing here judges: a notebook that raises, hangs or kills its kernel is a
+returned `CellError`. Only a request that cannot be carried out (no such kernel,
+no such parameter, no notebook) is an exception.
+"""
+
+from mlrepro_nb.execute._kernelspec import kernel_name
+from mlrepro_nb.execute._parameters import check_parameters
+from mlrepro_nb.execute._read import cell_ids, read_notebook
+from mlrepro_nb.execute._run import CellError, Execution, run
+from mlrepro_nb.execute._workspace import Workspace, workspace
+
+__all__ = [
+    "CellError",
+    "Execution",
+    "Workspace",
+    "cell_ids",
+    "check_parameters",
+    "kernel_name",
+    "read_notebook",
+    "run",
+    "workspace",
+]

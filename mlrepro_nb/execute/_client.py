@@ -1,0 +1,160 @@
+"""Papermill's client, made to end whatever the notebook does.
+
+Imported only when a notebook is run: papermill and nbclient are heavy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+
+from mlrepro_nb.model import Report, Step
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+OUTPUT_CAP = 50_000_000
+"""Characters of output that are kept of a cell; a human reads none of what is beyond."""
+
+_ALIVE_EVERY = 0.2
+
+
+class Client(PapermillNotebookClient):  # type: ignore[misc]
+    """Run the cells of a notebook and keep how it ended.
+
+    After `execute`, `ended` is None or (index, name of the exception, message,
+    traceback) of the cell at which the run stopped.
+    """
+
+    def __init__(
+        self, manager: Any, *, report: Report, deadline: float | None, cell_timeout: float | None,
+        total: float | None, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(manager, **options)
+        self._report = report
+        self._deadline = deadline
+        self._total = total
+        self._cell_timeout = cell_timeout
+        self._kept = 0
+        self.capped: list[int] = []
+        self.ended: tuple[int, str, str, tuple[str, ...]] | None = None
+        self.timeout_func = self._remaining
+
+    def _remaining(self, _cell: Any = None) -> float | None:
+        limits = [] if self._cell_timeout is None else [self._cell_timeout]
+        if self._deadline is not None:
+            limits.append(max(0.05, self._deadline - time.monotonic()))
+        return min(limits) if limits else None
+
+    def papermill_execute_cells(self) -> None:
+        """Run the cells in turn, until one cannot be got over."""
+        total = len(self.nb.cells)
+        for index, cell in enumerate(self.nb.cells):
+            if cell.cell_type == "code" and cell.source.strip():
+                message = f"cell {index + 1}/{total} {_first_line(cell.source)}"
+                self._report(Step(message=message.rstrip(), done=index, total=total))
+            self._kept = 0
+            # Front ends send the cell's id with the request; nbclient does not.
+            self.kc.session.metadata["cellId"] = cell.get("id")
+            self.nb_man.cell_start(cell, index)
+            try:
+                self.execute_cell(cell, index)
+            except CellExecutionError as error:
+                self._failed(cell, index, error)
+                self.ended = (index, error.ename, error.evalue, _traceback(cell))
+            except CellTimeoutError:
+                self._failed(cell, index, None)
+                self.ended = (index, "TimeoutError", self._timed_out(), ())
+            except DeadKernelError:
+                self._failed(cell, index, None)
+                self.ended = (index, "DeadKernelError", "The kernel died in this cell.", ())
+            finally:
+                self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
+            if self.ended is not None:
+                # A kernel that hangs or is dead would make a polite goodbye long.
+                if self.ended[1] in ("TimeoutError", "DeadKernelError"):
+                    self.shutdown_kernel = "immediate"
+                return
+        self._report(Step(message=f"{total} cells run", done=total, total=total))
+
+    def execute(self, **start: Any) -> NotebookNode:
+        """Run the notebook in a new kernel that is gone when this returns."""
+        self.reset_execution_trackers()
+        with self.setup_kernel(**start):
+            info = self.kc.kernel_info
+            self.papermill_execute_cells()
+            if self.ended is None or self.shutdown_kernel != "immediate":
+                try:
+                    reply = self.wait_for_reply(info())
+                    self.nb.metadata["language_info"] = reply["content"]["language_info"]
+                except (DeadKernelError, TypeError, KeyError):
+                    pass  # it exited with the last cell; the cells' outputs are what counts
+            self.set_widgets_metadata()
+        return self.nb
+
+    def _failed(self, cell: Any, index: int, error: Exception | None) -> None:
+        self.nb_man.cell_exception(cell, cell_index=index, exception=error)
+
+    def _timed_out(self) -> str:
+        if self._deadline is not None and time.monotonic() >= self._deadline - 0.1:
+            return f"The notebook ran longer than {self._total:g} s."
+        return f"The cell ran longer than {self._cell_timeout:g} s."
+
+    async def _async_poll_kernel_alive(self) -> None:
+        while True:
+            await asyncio.sleep(_ALIVE_EVERY)
+            try:
+                await self._async_check_alive()
+            except DeadKernelError:
+                if self.task_poll_for_reply is not None:
+                    self.task_poll_for_reply.cancel()
+                return
+
+    def output(self, outs: Any, msg: Any, display_id: Any, cell_index: int) -> Any:
+        """Keep an output, up to the cap; a stream goes on in its last output."""
+        size = _size(msg["content"])
+        if self._kept + size > OUTPUT_CAP:
+            if cell_index not in self.capped:
+                self.capped.append(cell_index)
+            room = OUTPUT_CAP - self._kept
+            if room <= 0 or msg["msg_type"] != "stream":
+                return None
+            msg["content"]["text"], size = msg["content"]["text"][:room], room
+        self._kept += size
+        stream = msg["msg_type"] == "stream"
+        hooked = self.output_hook_stack[msg["parent_header"].get("msg_id")]
+        if stream and outs and not hooked and not self.clear_before_next_output:
+            last = outs[-1]
+            if last.output_type == "stream" and last.name == msg["content"]["name"]:
+                last["text"] += msg["content"]["text"]
+                return last
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def _size(content: Any) -> int:
+    text = content.get("text")
+    if isinstance(text, str):
+        return len(text)
+    return sum(len(value) for value in (content.get("data") or {}).values() if _sized(value))
+
+
+def _sized(value: Any) -> bool:
+    return isinstance(value, str | bytes | list)
+
+
+def _traceback(cell: Any) -> tuple[str, ...]:
+    for output in cell.outputs:
+        if output.output_type == "error":
+            return tuple(output.traceback)
+    return ()
+
+
+def _first_line(source: str) -> str:
+    for line in source.splitlines():
+        if line.strip():
+            return line.strip()[:50]
+    return ""

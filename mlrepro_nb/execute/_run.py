@@ -1,0 +1,305 @@
+"""Running a notebook in a fresh kernel, through papermill's engine interface."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from mlrepro_nb.errors import KernelError
+from mlrepro_nb.execute._kernelspec import kernel_name
+from mlrepro_nb.execute._parameters import check_parameters
+from mlrepro_nb.model import Report, Step, silent
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+_IOPUB_TIMEOUT = 30
+_START_TIMEOUT = 120
+
+# Runs inside the kernel, before any cell. The interpreter may be one that lacks
+# mlrepro_nb: then the notebook runs unrecorded.
+_CONFIG = """\
+c = get_config()
+import importlib.util as _u
+if _u.find_spec("mlrepro_nb") is not None:
+    c.IPKernelApp.extensions = ["mlrepro_nb"]
+del _u
+"""
+
+
+class CellError(msgspec.Struct, frozen=True, kw_only=True):
+    """The error at which a run stopped.
+
+    A kernel that died is ``DeadKernelError``, a run that took too long
+    ``TimeoutError``.
+    """
+
+    index: int | None
+    """In the notebook as given; None for the injected parameters."""
+    ename: str
+    evalue: str
+    traceback: tuple[str, ...] = ()
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of running a notebook."""
+
+    nb: Any
+    """The executed notebook. Papermill has put a cell tagged ``injected-parameters`` into it
+    where parameters were given; every other cell keeps the id that it had."""
+    positions: tuple[int | None, ...]
+    """For each cell of `nb`, its index in the notebook as given."""
+    events: list[tuple[str, Any]]
+    """What the recorder in the kernel reported, up to the end or the kernel's death."""
+    error: CellError | None = None
+    started: str
+    """RFC 3339, UTC."""
+    duration: float
+    kernel: str
+    gaps: tuple[str, ...] = ()
+    """What was not captured or kept, one sentence each."""
+
+
+def run(
+    nb: NotebookNode,
+    *,
+    cwd: Path,
+    parameters: Mapping[str, Any] = {},
+    kernel: str | None = None,
+    timeout: float | None = None,
+    total_timeout: float | None = None,
+    environment: Mapping[str, str] = {},
+    allow_errors: bool = False,
+    mode: Literal["headless", "verify"] = "headless",
+    startup: str = "",
+    recorded: bool = True,
+    report: Report = silent,
+) -> Execution:
+    """Run a notebook top to bottom in a fresh kernel.
+
+    The kernel sees nothing of the user's IPython profile. It and whatever it
+    started are gone when this returns, also when Ctrl-C ends it.
+
+    Parameters
+    ----------
+    nb : NotebookNode
+        The notebook; it is not changed.
+    cwd : Path
+        Working folder of the kernel.
+    parameters : mapping
+        Papermill parameters, JSON values.
+    kernel : str, optional
+        Kernelspec to use instead of the notebook's.
+    timeout, total_timeout : float, optional
+        Seconds that one cell, and the whole notebook, may take.
+    environment : mapping
+        Environment variables to set for the kernel.
+    allow_errors : bool
+        Go on after a cell that raised.
+    mode : str
+        What the recorder notes as the origin of the run.
+    startup : str
+        Python source that runs in the kernel's process before the first cell,
+        outside the user's namespace (ipykernel only).
+    recorded : bool
+        Whether to load the recorder.
+
+    Raises
+    ------
+    KernelError
+        The kernel is not installed or does not start.
+    UsageError
+        A parameter is unknown or missing.
+    """
+    name = kernel_name(nb, kernel)
+    check_parameters(nb, parameters)
+    given = [cell.get("id") for cell in nb.cells]
+    executed = _prepared(nb, parameters, name)
+    report(Step(message=f"starting kernel {name}", done=0, total=len(executed.cells)))
+    started, clock = datetime.now(timezone.utc), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mlrepro-", ignore_cleanup_errors=True) as folder:
+        journal = Path(folder) / "events.jsonl"
+        profile = Path(folder) / "ipython" / "profile_default"
+        profile.mkdir(parents=True)
+        config = (_CONFIG if recorded else "c = get_config()\n") + startup
+        (profile / "ipython_kernel_config.py").write_text(config, encoding="utf-8")
+        variables = {
+            **os.environ,
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            **environment,
+            "IPYTHONDIR": str(profile.parent),
+            "MLREPRO_EVENTS": str(journal),
+            "MLREPRO_MODE": mode,
+        }
+        client = _client(executed, name, report, timeout, total_timeout, allow_errors=allow_errors)
+        _execute(client, cwd, variables)
+        events = _events(journal)
+    order = {identity: index for index, identity in enumerate(given)}
+    positions = tuple(order.get(cell.get("id")) for cell in executed.cells)
+    return Execution(
+        nb=executed,
+        positions=positions,
+        events=events,
+        error=_error(client, positions, executed),
+        started=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        duration=round(time.monotonic() - clock, 6),
+        kernel=name,
+        gaps=tuple(_gaps(client, events, name, recorded=recorded)),
+    )
+
+
+def _prepared(nb: NotebookNode, parameters: Mapping[str, Any], name: str) -> NotebookNode:
+    from papermill.execute import remove_error_markers
+    from papermill.parameterize import parameterize_notebook
+
+    executed = copy.deepcopy(nb)
+    executed.metadata["papermill"] = executed.metadata.get("papermill") or {}
+    executed.metadata.papermill.update(default_parameters={}, parameters={})
+    executed = remove_error_markers(executed)
+    if parameters:
+        logging.getLogger("papermill").setLevel(logging.ERROR)
+        for cell in executed.cells:
+            cell.metadata.setdefault("tags", [])  # papermill reads them of every cell
+        executed = parameterize_notebook(executed, dict(parameters), kernel_name=name)
+    return executed
+
+
+def _client(
+    executed: NotebookNode, name: str, report: Report, timeout: float | None,
+    total: float | None, *, allow_errors: bool,
+) -> Any:  # fmt: skip
+    from papermill.engines import NotebookExecutionManager
+
+    from mlrepro_nb.execute._client import Client
+
+    manager = NotebookExecutionManager(executed, progress_bar=False, autosave_cell_every=0)
+    manager.notebook_start()
+    return Client(
+        manager,
+        report=report,
+        cell_timeout=timeout,
+        total=total,
+        deadline=None if total is None else time.monotonic() + total,
+        kernel_name=name,
+        allow_errors=allow_errors,
+        startup_timeout=_START_TIMEOUT,
+        iopub_timeout=_IOPUB_TIMEOUT,
+        raise_on_iopub_timeout=False,
+        log=_quiet(),
+    )
+
+
+def _execute(client: Any, cwd: Path, variables: dict[str, str]) -> None:
+    with _tail() as (sink, said):
+        try:
+            client.execute(cwd=str(cwd), env=variables, stdout=sink, stderr=sink)
+        except (RuntimeError, OSError) as error:
+            last = [line for line in said().splitlines() if line.strip()][-1:]
+            raise KernelError(
+                f"The kernel {client.kernel_name!r} did not start: {(last or [error])[0]}",
+                "Try it: jupyter console --kernel " + str(client.kernel_name),
+            ) from None
+        finally:
+            client.nb_man.notebook_complete()
+            _end_leftovers(variables["MLREPRO_EVENTS"])
+
+
+@contextlib.contextmanager
+def _tail() -> Iterator[tuple[int, Any]]:
+    """Yield a descriptor for what the kernel's process prints itself, and a way to see its end."""
+    reading, writing = os.pipe()
+    kept = bytearray()
+
+    def drain() -> None:
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(65536):
+                kept.extend(chunk)
+                del kept[:-65536]
+
+    thread = threading.Thread(target=drain, daemon=True)
+    thread.start()
+    try:
+        yield writing, lambda: kept.decode("utf-8", "replace")
+    finally:
+        os.close(writing)
+        thread.join(timeout=1)
+
+
+def _end_leftovers(marker: str) -> None:
+    """Kill what the kernel started and left behind: processes that inherited our variable."""
+    import psutil
+
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("MLREPRO_EVENTS") == marker:
+                process.send_signal(signal.SIGKILL)
+
+
+def _events(journal: Path) -> list[tuple[str, Any]]:
+    events: list[tuple[str, Any]] = []
+    if journal.exists():
+        with journal.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                # The last line of a kernel that was killed may be cut.
+                with contextlib.suppress(ValueError):
+                    kind, data = json.loads(line)
+                    events.append((kind, data))
+    return events
+
+
+def _error(
+    client: Any, positions: tuple[int | None, ...], executed: NotebookNode
+) -> CellError | None:
+    ended = client.ended or _first_error(executed)
+    if ended is None:
+        return None
+    index, ename, evalue, traceback = ended
+    if ename == "SystemExit" and evalue in ("", "0", "None"):
+        return None
+    return CellError(index=positions[index], ename=ename, evalue=evalue, traceback=traceback)
+
+
+def _first_error(executed: NotebookNode) -> tuple[int, str, str, tuple[str, ...]] | None:
+    """Return the first error that the run went over, except where its cell announces one."""
+    for index, cell in enumerate(executed.cells):
+        if "raises-exception" in (cell.metadata.get("tags") or ()):
+            continue
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                return index, output.ename, output.evalue, tuple(output.traceback)
+    return None
+
+
+def _gaps(
+    client: Any, events: list[tuple[str, Any]], name: str, *, recorded: bool
+) -> Iterator[str]:
+    if recorded and not events:
+        yield (
+            f"The run was not recorded: the interpreter of kernel {name!r} "
+            "has no working mlrepro_nb."
+        )
+    for index in client.capped:
+        yield f"Cell {index} printed more than could be kept; the rest of its output is missing."
+
+
+def _quiet() -> logging.Logger:
+    log = logging.getLogger("mlrepro_nb.execute")
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    return log
