@@ -1,0 +1,83 @@
+"""Which files are a notebook's data, and which only make Python run."""
+
+from __future__ import annotations
+
+import functools
+import os
+import site
+import sys
+import sysconfig
+from pathlib import Path
+
+# Any file under these only makes programs run.
+_SYSTEM = (
+    "/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib", "/bin/", "/sbin/", "/run/",
+    "/var/lib/", "/var/cache/", "/var/run/", "/var/log/",
+)  # fmt: skip
+
+# A folder of one of these names, wherever it is.
+_FOLDERS = frozenset(
+    {
+        "site-packages", "dist-packages", "__pycache__", ".git", ".hg", ".svn", ".mlrepro",
+        ".ipynb_checkpoints", ".ipython", ".jupyter", ".dvc", "mlruns", "mlartifacts",
+        ".pytest_cache", ".mypy_cache", ".ruff_cache", ".numba_cache", ".matplotlib",
+        "matplotlib", "fontconfig", ".fonts", ".conda", ".mamba", ".virtualenvs", ".aws",
+        ".config", ".kaggle", ".ssh", ".docker", ".kube", ".skops",
+    }
+)  # fmt: skip
+
+_CODE = (".py", ".pyc", ".pyi", ".pyx", ".so", ".pth", ".egg-link", ".ttf", ".otf", ".afm")
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+
+
+@functools.lru_cache(maxsize=1)
+def ignored_prefixes() -> tuple[str, ...]:
+    """Return the folders below which nothing is data: the interpreter's, Jupyter's, our own."""
+    folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).parent.parent)}
+    folders |= set(sysconfig.get_paths().values())
+    folders |= {site.getuserbase() + "/lib", *site.getsitepackages()}
+    for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR",
+                 "MPLCONFIGDIR", "MLREPRO_STORE", "CONDA_PREFIX", "NUMBA_CACHE_DIR"):  # fmt: skip
+        if value := os.environ.get(name):
+            folders.add(value)
+    home = os.path.expanduser("~")
+    folders |= {f"{home}/.local/share/jupyter", f"{home}/.local/lib", f"{home}/.cache/pip",
+                f"{home}/.cache/uv", f"{home}/.cache/mesa_shader_cache"}  # fmt: skip
+    folders |= {os.path.realpath(folder) for folder in folders}
+    found = {folder.rstrip("/") + "/" for folder in folders if folder and folder != "/"}
+    # A venv may lie in the project, but a prefix of /usr or the home is no reason to
+    # leave out what is below it.
+    found.discard(home.rstrip("/") + "/")
+    return (*_SYSTEM, *sorted(found))
+
+
+def is_ignored(path: str) -> bool:
+    """Return whether an absolute path is nothing that a notebook read or wrote as data."""
+    if path.startswith(ignored_prefixes()):
+        return True
+    folder, name = os.path.split(path)
+    if not _FOLDERS.isdisjoint(folder.split("/")):
+        return True
+    if name.startswith(".") and (name.startswith(".env") or folder == os.path.expanduser("~")):
+        return True
+    return name.endswith(_CODE) or name.endswith(_SIDE_FILES) or name == "fontlist.json"
+
+
+def is_source(path: str) -> bool:
+    """Return whether an absolute path is a Python source that is not a distribution's."""
+    if not path.endswith(".py") or path.startswith(ignored_prefixes()):
+        return False
+    return _FOLDERS.isdisjoint(os.path.dirname(path).split("/"))
+
+
+def relative(path: str, root: Path | None) -> str | None:
+    """Return a path inside the project, ``/`` between parts, or None outside."""
+    if root is None:
+        return None
+    for candidate, base in (
+        (path, str(root)),
+        (os.path.realpath(path), os.path.realpath(root)),
+    ):
+        if candidate.startswith(base.rstrip("/") + "/"):
+            return Path(candidate).relative_to(base).as_posix()
+    return None

@@ -1,0 +1,130 @@
+"""Which MLflow runs and models the notebook makes."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from mlrepro_nb.capture.files import unwatched
+from mlrepro_nb.capture.imports import ImportHook
+from mlrepro_nb.connect import mlflow
+
+
+class RunWatch:
+    """Notes runs and models as they are made; asks the tracking store about them in a thread.
+
+    A store that is slow or gone therefore never keeps a cell waiting.
+
+    Parameters
+    ----------
+    emit : callable
+        Receives ``("run", {...})`` and ``("model", {...})`` events.
+    execution : callable
+        Returns the order of the cell that is running, or None.
+    gap : callable
+        Receives a sentence about what could not be learned.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[str, Any], None],
+        execution: Callable[[], int | None],
+        gap: Callable[[str], None],
+    ) -> None:
+        self._emit = emit
+        self._execution = execution
+        self._gap = gap
+        self._runs: dict[str, int | None] = {}
+        self._touched: set[str] = set()
+        self._undo: list[Callable[[], None]] = []
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._pending = 0
+        self._idle = threading.Condition()
+        self._hook = ImportHook(
+            {
+                "mlflow.tracking.fluent": self._see_runs,
+                "mlflow.models.model": self._see_models,
+            }
+        )
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._hook.start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._hook.stop()
+        for undo in self._undo:
+            undo()
+        self._undo.clear()
+        self._jobs.put(None)
+
+    def cell_ended(self) -> None:
+        """Look again at the runs that a cell may have logged to."""
+        if "mlflow.tracking.fluent" not in sys.modules or not self._runs:
+            return
+        active = set(mlflow.active_run_ids())
+        for run_id in (active | self._touched) & set(self._runs):
+            self._ask(run_id)
+        self._touched.clear()
+
+    def settle(self, timeout: float) -> None:
+        """Look at every run once more and wait for the answers."""
+        if not self._runs:
+            return
+        for run_id in self._runs:
+            self._ask(run_id)
+        with self._idle:
+            if not self._idle.wait_for(lambda: self._pending == 0, timeout):
+                self._gap("MLflow's tracking store did not answer in time.")
+
+    def _see_runs(self, module: ModuleType) -> None:
+        self._undo.append(mlflow.observe_runs(module, self._note_run))
+
+    def _see_models(self, module: ModuleType) -> None:
+        self._undo.append(mlflow.observe_models(module, self._note_model))
+
+    def _note_run(self, run_id: str, tracking_uri: str) -> None:
+        try:
+            self._touched.add(run_id)
+            if run_id in self._runs:
+                return
+            order = self._execution()
+            self._runs[run_id] = order
+            self._emit("run", {"run_id": run_id, "tracking_uri": tracking_uri, "order": order})
+        except Exception as error:  # noqa: BLE001 - it must not become the user's exception
+            self._gap(f"An MLflow run could not be noted: {type(error).__name__}: {error}")
+
+    def _note_model(self, model: dict[str, Any]) -> None:
+        try:
+            self._emit("model", {**model, "order": self._execution()})
+            self._do(lambda: self._emit("model", {**model, **mlflow.describe_model(model)}))
+        except Exception as error:  # noqa: BLE001
+            self._gap(f"An MLflow model could not be noted: {type(error).__name__}: {error}")
+
+    def _ask(self, run_id: str) -> None:
+        self._do(lambda: self._emit("run", mlflow.describe_run(run_id)))
+
+    def _do(self, job: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="mlrepro-mlflow", daemon=True)
+            self._thread.start()
+        with self._idle:
+            self._pending += 1
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        with unwatched():
+            while (job := self._jobs.get()) is not None:
+                try:
+                    job()
+                except Exception as error:  # noqa: BLE001 - MLflow and its stores raise anything
+                    self._gap(f"MLflow could not be asked: {type(error).__name__}")
+                with self._idle:
+                    self._pending -= 1
+                    self._idle.notify_all()

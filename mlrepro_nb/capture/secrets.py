@@ -1,0 +1,122 @@
+"""Masking secrets in text that is kept: sources, diffs, messages, parameters."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+MASK = "***"
+
+_NAME = (
+    r"(?:pass(?:wd|word|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
+    r"|account[_-]?key|credentials?|auth(?:orization)?|connection[_-]?string|dsn)"
+)
+_SECRET_NAME = re.compile(
+    rf"(?i)(?:^|[_\W]|(?<=[a-z])(?=[A-Z])){_NAME}s?(?:$|[_\W])|(?i:^{_NAME}s?$)"
+)
+
+# Shapes that are secrets whatever they are called.
+_TOKENS = re.compile(
+    r"""
+    \b(?:AKIA|ASIA|AROA)[0-9A-Z]{16}\b                    # AWS key ids
+    | \bgh[pousr]_[A-Za-z0-9]{20,}\b | \bgithub_pat_\w{20,}\b
+    | \bglpat-[\w-]{18,} | \bhf_[A-Za-z0-9]{20,}\b
+    | \bsk-[\w-]{20,} | \bxox[abeoprs]-[\w-]{10,} | \bAIza[\w-]{30,}
+    | \bnpm_[A-Za-z0-9]{30,}\b | \bpypi-[\w-]{40,} | \bdapi[0-9a-f]{32}\b
+    | \beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*                # JSON web tokens
+    | (?<=Bearer\ )[\w.~+/=-]{12,}
+    """,
+    re.VERBOSE,
+)
+_PRIVATE_KEY = re.compile(
+    r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_URL = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@'\"]+@")
+_URL_QUERY = re.compile(rf"(?i)([?&][\w.-]*(?:{_NAME}|sig|signature)[\w.-]*=)[^&\s'\"#]+")
+# name = "literal", "name": "literal", name="literal", environ["NAME"] = 'literal'
+_LITERAL = re.compile(
+    rf"""(?ix)
+    ( (?: \b[\w-]*? {_NAME} (?:[_-]?\w+)?? \b ) ["']? \s* \]? \s*
+      (?: :\s*str\s*=(?!=) | =(?!=) | : | ,(?=\s*["']) ) \s*
+      [rbuf]{{0,2}} )
+    ( \"\"\".+?\"\"\" | '''.+?''' | "(?:[^"\\\n]|\\.)+" | '(?:[^'\\\n]|\\.)+' )
+    """,
+    re.DOTALL,
+)
+# %env API_KEY=abc, export TOKEN=abc, a line of an .ini or .env file
+_BARE = re.compile(
+    rf"(?im)^(\s*(?:[+-]\s*)?(?:%(?:set_)?env\s+|!?\s*export\s+)?[A-Z][A-Z0-9_]*{_NAME}[A-Z0-9_]*\s*[= ]\s*)"
+    r"(?!['\"*]|\s)(\S+)$"
+)
+_SHORTEST = 6
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether what goes by this name should not be shown."""
+    return bool(_SECRET_NAME.search(name))
+
+
+def mask(text: str) -> str:
+    """Return a text with the secrets in it masked.
+
+    Masked are: tokens of known shapes, private keys, credentials in URLs,
+    string literals that are given to a name like ``password``, and the values
+    of this process's environment variables with such names.
+    """
+    if not text:
+        return text
+    for value in _environment_secrets():
+        if value in text:
+            text = text.replace(value, MASK)
+    if "PRIVATE KEY" in text:
+        text = _PRIVATE_KEY.sub(rf"\1{MASK}\2", text)
+    if "://" in text:
+        text = _URL.sub(rf"\1{MASK}@", text)
+        text = _URL_QUERY.sub(rf"\1{MASK}", text)
+    text = _TOKENS.sub(MASK, text)
+    if _QUICK.search(text):
+        text = _LITERAL.sub(_masked_literal, text)
+        text = _BARE.sub(rf"\1{MASK}", text)
+    return text
+
+
+_QUICK = re.compile(rf"(?i){_NAME}")
+
+
+def _masked_literal(match: re.Match[str]) -> str:
+    literal = match.group(2)
+    quote = literal[:3] if literal[:3] in ('"""', "'''") else literal[0]
+    return f"{match.group(1)}{quote}{MASK}{quote}"
+
+
+def mask_values(values: Any, name: str = "") -> Any:
+    """Return JSON data with the values of secret names, and secrets in its texts, masked."""
+    if name and is_secret_name(name) and values not in (None, "", False, True):
+        return MASK
+    if isinstance(values, str):
+        return mask(values)
+    if isinstance(values, Mapping):
+        return {str(key): mask_values(value, str(key)) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [mask_values(value) for value in values]
+    return values
+
+
+_kept: tuple[float, list[str]] = (-1e9, [])
+_KEEP = 1.0
+
+
+def _environment_secrets() -> list[str]:
+    global _kept
+    now = time.monotonic()
+    if now - _kept[0] > _KEEP:  # every cell asks, and a name costs a search
+        found = [
+            value
+            for name, value in os.environ.items()
+            if len(value) >= _SHORTEST and is_secret_name(name)
+        ]
+        _kept = (now, found)
+    return _kept[1]

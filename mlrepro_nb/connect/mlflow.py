@@ -1,0 +1,229 @@
+"""The one door to MLflow.
+
+MLflow is only ever looked at when the notebook has imported it; nothing here
+imports it into a process that lacks it, except where a verb was asked to reach
+a tracking server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from mlrepro_nb.connect.command import redact
+from mlrepro_nb.model import digest, digest_bytes
+
+RECORD_TAG = "mlrepro.record"
+"""Tag of an MLflow run that names the record."""
+
+
+def observe_runs(fluent: ModuleType, note: Callable[[str, str], None]) -> Callable[[], None]:
+    """Call ``note(run_id, tracking_uri)`` for each run that is started from now on.
+
+    Parameters
+    ----------
+    fluent : module
+        ``mlflow.tracking.fluent``. Every run that ``start_run`` returns is an
+        ``ActiveRun``, however the notebook took ``start_run`` into its names.
+
+    Returns
+    -------
+    callable
+        Puts the class back as it was.
+    """
+    active_run: Any = fluent.ActiveRun  # type: ignore[attr-defined]
+    original = active_run.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        original(self, *args, **kwargs)
+        note(str(self.info.run_id), tracking_uri())
+
+    active_run.__init__ = __init__
+    return functools.partial(_put_back, active_run, "__init__", __init__, original)
+
+
+def observe_models(
+    module: ModuleType, note: Callable[[dict[str, Any]], None]
+) -> Callable[[], None]:
+    """Call ``note(model)`` for each model that is logged from now on.
+
+    `module` is ``mlflow.models.model``: every flavor's ``log_model`` ends in
+    ``Model.log``. `model` has ``name uri model_id version flavor run_id``.
+    """
+    model_class: Any = module.Model  # type: ignore[attr-defined]
+    original = model_class.__dict__["log"]
+    function = original.__func__
+
+    @functools.wraps(function)
+    def log(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        info = function(cls, *args, **kwargs)
+        note(_of_model_info(info, kwargs))
+        return info
+
+    ours = classmethod(log)
+    model_class.log = ours
+    return functools.partial(_put_back, model_class, "log", ours, original)
+
+
+def _put_back(owner: Any, name: str, ours: Any, original: Any) -> None:
+    if owner.__dict__.get(name) is ours:
+        setattr(owner, name, original)
+
+
+def _of_model_info(info: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    registered = arguments.get("registered_model_name")
+    version = getattr(info, "registered_model_version", None)
+    flavors = [name for name in (info.flavors or {}) if name != "python_function"]
+    name = registered or getattr(info, "name", None) or info.artifact_path or "model"
+    return {
+        "name": str(name),
+        "uri": str(info.model_uri),
+        "model_id": getattr(info, "model_id", None),
+        "version": str(version) if version is not None else None,
+        "flavor": flavors[0] if flavors else None,
+        "run_id": info.run_id,
+    }
+
+
+def active_run_ids() -> list[str]:
+    """Return the runs that are active in this process, or were last; nothing without MLflow."""
+    fluent: Any = sys.modules.get("mlflow.tracking.fluent")
+    if fluent is None:
+        return []
+    found: list[str] = []
+    try:
+        for stack in fluent._active_run_stack.get_all_thread_values().values():  # noqa: SLF001
+            found += [run.info.run_id for run in stack]
+        last = fluent._last_active_run_id.get()  # noqa: SLF001
+        found += [last] if last else []
+    except AttributeError:
+        active = fluent.active_run()
+        found += [active.info.run_id] if active else []
+    return list(dict.fromkeys(found))
+
+
+def tracking_uri() -> str:
+    """Return where MLflow of this process tracks, without credentials."""
+    mlflow: Any = sys.modules["mlflow"]
+    return redact(absolute_uri(str(mlflow.get_tracking_uri()), Path.cwd()) or "")
+
+
+def absolute_uri(uri: str | None, folder: Path | None) -> str | None:
+    """Return a tracking URI that means the same from any folder; `folder` is where it was meant."""
+    if uri is None or folder is None:
+        return uri
+    if uri.startswith("sqlite:///"):
+        path = uri.removeprefix("sqlite:///")
+        return uri if path.startswith(("/", ":")) else f"sqlite:///{folder / path}"
+    if "://" in uri or uri in ("databricks", "uc") or uri.startswith("file:"):
+        return uri
+    return str(folder / uri)
+
+
+def describe_run(run_id: str) -> dict[str, Any]:
+    """Return a run's experiment, parameters and metrics, as its tracking store has them."""
+    mlflow: Any = sys.modules["mlflow"]
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    return {
+        "run_id": run_id,
+        "experiment": client.get_experiment(run.info.experiment_id).name,
+        "params": dict(run.data.params),
+        "metrics": dict(run.data.metrics),
+    }
+
+
+def describe_model(model: dict[str, Any]) -> dict[str, Any]:
+    """Return ``path`` and ``digest`` of a logged model's files, where they are on this machine."""
+    mlflow: Any = sys.modules["mlflow"]
+    location = None
+    if model.get("model_id"):
+        location = mlflow.MlflowClient().get_logged_model(model["model_id"]).artifact_location
+    elif str(model["uri"]).startswith("runs:/"):
+        run_id, _, inside = str(model["uri"]).removeprefix("runs:/").partition("/")
+        location = f"{mlflow.MlflowClient().get_run(run_id).info.artifact_uri}/{inside}"
+    folder = local_folder(location) if location else None
+    if folder is None:
+        return {}
+    return {"path": str(folder), "digest": digest_of_files(folder)}
+
+
+def local_folder(uri: str) -> Path | None:
+    """Return the folder that an artifact URI means on this machine, or None."""
+    parsed = urlparse(uri)
+    if parsed.scheme == "file":
+        folder = Path(unquote(parsed.path))
+    elif parsed.scheme == "":
+        folder = Path(uri)
+    else:
+        return None
+    folder = Path(os.path.abspath(folder))
+    return folder if folder.is_dir() else None
+
+
+def digest_of_files(folder: Path) -> str:
+    """Return the digest of a model's files: over their sorted paths and digests."""
+    return digest(
+        {
+            path.relative_to(folder).as_posix(): digest_bytes(path.read_bytes())
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+    )
+
+
+def tag_run(run_id: str, record: str, uri: str | None) -> None:
+    """Write a record's digest on a run in the tracking store at `uri`.
+
+    Importing MLflow takes seconds: a process that has not done so speaks to a
+    local database or to the server's REST interface itself.
+
+    Raises
+    ------
+    Exception
+        Whatever the store raises; nothing then was written.
+    """
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].MlflowClient(tracking_uri=uri).set_tag(run_id, RECORD_TAG, record)
+    elif uri is not None and uri.startswith("sqlite:///"):
+        _tag_in_sqlite(Path(uri.removeprefix("sqlite:///")), run_id, record)
+    elif uri is not None and uri.startswith(("http://", "https://")):
+        _tag_by_rest(uri, run_id, record)
+    elif uri is not None and (folder := local_folder(uri)) is not None:
+        for run in folder.glob(f"*/{run_id}/tags"):
+            (run / RECORD_TAG).write_text(record, encoding="utf-8")
+
+
+def _tag_in_sqlite(path: Path, run_id: str, record: str) -> None:
+    import sqlite3
+
+    if not path.exists():
+        return
+    with contextlib.closing(sqlite3.connect(path, timeout=5)) as db, db:
+        db.execute("DELETE FROM tags WHERE key = ? AND run_uuid = ?", (RECORD_TAG, run_id))
+        db.execute(
+            "INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", (RECORD_TAG, record, run_id)
+        )
+
+
+def _tag_by_rest(uri: str, run_id: str, record: str) -> None:
+    import requests
+
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{n}") for n in ("USERNAME", "PASSWORD"))
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    answer = requests.post(
+        f"{uri.rstrip('/')}/api/2.0/mlflow/runs/set-tag",
+        json={"run_id": run_id, "key": RECORD_TAG, "value": record},
+        auth=(user, password) if user and password else None,
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        timeout=5,
+    )
+    answer.raise_for_status()

@@ -1,0 +1,10 @@
+"""Recording: run a notebook headless, or listen to the kernel that a person types in.
+
+Both end in the same document; `record` makes one from a file, `LiveSession`
+from a live kernel, `recover` from what a killed kernel left behind.
+"""
+
+from mlrepro_nb.record._headless import record
+from mlrepro_nb.record._live import LiveSession, recover
+
+__all__ = ["LiveSession", "record", "recover"]
