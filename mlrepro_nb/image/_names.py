@@ -1,0 +1,110 @@
+"""What an image is called: repository, version, build id, tags. Pure but for `build_id`."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+
+from mlrepro_nb.connect import registry
+from mlrepro_nb.errors import UsageError
+from mlrepro_nb.model import short
+
+DIRTY = "-dirty"
+_LONGEST = 128
+_CI = ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_BUILDID", "BUILD_ID")
+"""Where GitHub, GitLab, Azure and Jenkins (and many that follow it) say which build this is."""
+
+
+def tag(text: str, *, dirty: bool = False) -> str:
+    """Return a valid tag as near to a text as can be: ``1.2.0+cpu`` is ``1.2.0-cpu``.
+
+    Raises
+    ------
+    UsageError
+        Nothing of it can be in a tag, or it would be ``latest``.
+    """
+    suffix = DIRTY if dirty else ""
+    made = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip(".-")[: _LONGEST - len(suffix)]
+    if not made:
+        raise UsageError(
+            f"{text!r} cannot be an image tag.", "Use letters, digits, `.`, `_` and `-`."
+        )
+    refuse_latest(made)
+    return made + suffix
+
+
+def refuse_latest(text: str) -> None:
+    """Refuse ``latest``, which says nothing and moves."""
+    if text.lower() in ("latest", f"latest{DIRTY}"):
+        raise UsageError(
+            "`latest` is no version: it names another image tomorrow.",
+            "Use a version, a commit or a digest.",
+        )
+
+
+def tags(*, version: str, commit: str | None, build_id: str, dirty: bool) -> tuple[str, ...]:
+    """Return the tags of an image: its version, its commit, its build."""
+    wanted = [version, *([short(commit)] if commit else []), f"build-{build_id}"]
+    return tuple(dict.fromkeys(tag(text, dirty=dirty) for text in wanted))
+
+
+def repository(named: str | None, *, notebook: str, kind: str) -> str:
+    """Return the repository, without ``docker.io/`` where nobody wrote that.
+
+    Raises
+    ------
+    UsageError
+        It is no repository, or comes with a tag or digest.
+    """
+    if not named:
+        stem = notebook.rpartition("/")[2].removesuffix(".ipynb").lower()
+        slug = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:100] or "notebook"
+        return f"mlrepro/{slug}{'' if kind == 'job' else f'-{kind}'}"
+    parsed = registry.parse(named)
+    if parsed.tag:
+        refuse_latest(parsed.tag)
+    if parsed.tag or parsed.digest:
+        raise UsageError(
+            f"{named} has a tag or digest, but is to be a repository.",
+            f"Give {named.partition('@')[0].removesuffix(f':{parsed.tag}')}; the tags are the "
+            "version (--version), the commit and the build (--build-id).",
+        )
+    return named
+
+
+def base(named: str | None, *, python: str, implementation: str) -> registry.Reference:
+    """Return the base image: the one named, else the official slim one of the kernel's Python.
+
+    Raises
+    ------
+    UsageError
+        It is no reference, or one by ``latest`` or by nothing at all.
+    """
+    if not named:
+        if implementation.lower() != "cpython":
+            raise UsageError(
+                f"There is no official base image of {implementation}.",
+                "Give one with --base NAME@sha256:….",
+            )
+        return registry.parse(f"python:{python.rstrip('+')}-slim-bookworm")
+    parsed = registry.parse(named)
+    if parsed.tag:
+        refuse_latest(parsed.tag)
+    elif not parsed.digest:
+        raise UsageError(
+            f"The base image {named} has neither tag nor digest, which means `latest`.",
+            "Give --base NAME@sha256:… or at least NAME:VERSION.",
+        )
+    return parsed
+
+
+def build_id(given: str | None, record: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return the id of this build: given, the CI's, or made of the time and the record."""
+    variables = os.environ if environment is None else environment
+    found = given or next((variables[name] for name in _CI if variables.get(name)), None)
+    if found is None:
+        found = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{short(record, 6)}"
+    refuse_latest(found)
+    return found

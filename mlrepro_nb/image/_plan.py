@@ -1,0 +1,344 @@
+"""A build plan: everything that an image is made of, as a value.
+
+Making one looks at the store, the working tree and, unless told not to, the
+registry and the package index; it writes nothing but caches into the store.
+What stands in the way of a real build is noted in the plan, so that it can be
+previewed all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mlrepro_nb.connect import command, docker, git, registry
+from mlrepro_nb.errors import MlreproError, NotFoundError, ToolError, UsageError
+from mlrepro_nb.image import _closure, _files, _lock, _names, _settings
+from mlrepro_nb.model import Distribution, Environment, Model, Record, Report, Step, silent
+from mlrepro_nb.store import Store, project_root
+
+Kind = Literal["job", "service"]
+
+_VARIABLES = re.compile(
+    r"PYTHONHASHSEED|PYTHONOPTIMIZE|OMP_\w+|KMP_\w+|MKL_\w+|OPENBLAS_\w+|NUMEXPR_\w+|VECLIB_\w+"
+    r"|BLIS_NUM_THREADS|CUBLAS_WORKSPACE_CONFIG|NVIDIA_TF32_OVERRIDE|TF_DETERMINISTIC_OPS"
+    r"|TF_CUDNN_DETERMINISTIC|TF_ENABLE_ONEDNN_OPTS|XLA_FLAGS|JAX_ENABLE_X64"
+    r"|JAX_DEFAULT_PRNG_IMPL|SKLEARN_\w+|TZ"
+)
+"""Variables that results depend on and that mean the same on every machine."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a real build of a plan would be refused."""
+
+    message: str
+    remedy: str
+    usage: bool = False
+
+    def error(self) -> MlreproError:
+        """Return it as the error that a build raises."""
+        return (UsageError if self.usage else ToolError)(self.message, self.remedy)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image is made of."""
+
+    kind: Kind
+    record: str
+    notebook: str
+    parameters: tuple[str, ...] = ()
+    python: str
+    machine: str
+    base: str
+    """As asked for."""
+    base_digest: str | None = None
+    pins: tuple[str, ...] = ()
+    """``name==version``, of what the package index has."""
+    lock: str | None = None
+    """The pins with hashes, once they were resolved."""
+    local: tuple[Distribution, ...] = ()
+    """Distributions that come from no index: built into the context as wheels."""
+    files: tuple[_files.ContextFile, ...] = ()
+    mounts: tuple[_files.Mount, ...] = ()
+    """Data that is not in the image and has to be mounted."""
+    variables: dict[str, str] = {}
+    repository: str
+    version: str
+    build_id: str
+    commit: str | None = None
+    dirty: bool = False
+    source: str | None = None
+    created: str
+    run: str | None = None
+    cell: int | None = None
+    """The cell that trained the model."""
+    data: dict[str, str] = {}
+    model: str | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def base_reference(self) -> str:
+        """The base image, by digest where that is known."""
+        pinned = "@" in self.base or not self.base_digest
+        return self.base if pinned else f"{self.base}@{self.base_digest}"
+
+    def layer(self, name: str) -> tuple[_files.ContextFile, ...]:
+        """Return the files of one folder of the build context."""
+        return tuple(f for f in self.files if f.layer == name)
+
+
+def plan(
+    target: str,
+    *,
+    kind: str = "job",
+    repository: str | None = None,
+    base: str | None = None,
+    version: str | None = None,
+    build_id: str | None = None,
+    model: str | None = None,
+    allow_dirty: bool = False,
+    bake_data: bool = False,
+    offline: bool = False,
+    store: Store | None = None,
+    report: Report = silent,
+) -> Plan:
+    """Return the plan of an image of a recorded notebook.
+
+    Parameters
+    ----------
+    target
+        A notebook's path (its newest record), a record's digest or file.
+    kind
+        ``job`` runs the notebook again and ends by the verdict; ``service``
+        serves the model that the run logged.
+    repository, version, build_id
+        What the image is called; see the tags in `render.tags`.
+    base
+        Base image; the official slim image of the kernel's Python by default.
+    model
+        Name of the model to serve, where the run logged several.
+    bake_data
+        Copy all data that the run read into the image, however large.
+    offline
+        Ask no registry and no package index: what is not cached stays open.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such record.
+    UsageError
+        The tree is not what was recorded, or an option cannot be right.
+    """
+    if kind not in ("job", "service"):
+        raise UsageError(f"There is no image kind {kind!r}.", "Kinds are job and service.")
+    found_store, root = where(target, store)
+    digest, record = found_store.find_record(target)
+    settings = _settings.read(root)
+    code, environment = record.code, record.environment
+    problems: list[Problem] = []
+    notes: list[str] = []
+
+    report(Step(message="reading what the run used"))
+    served = _served(record, model) if kind == "service" else None
+    gathered = _files.gather(
+        record, digest, root, found_store, kind=kind, model=served, bake_data=bake_data
+    )
+    required = _files.model_requirements(root, served) if served else {}
+    chosen = _needed(kind, environment, required, notes)
+    local = tuple(d for d in chosen if d.origin not in ("index", "conda") and not _url(d))
+    pins = tuple(
+        f"{d.name} @ {_url(d)}" if _url(d) else f"{d.name}=={d.version}"
+        for d in chosen
+        if d not in local
+    )
+
+    named = _names.base(
+        base or settings.base, python=environment.python, implementation=environment.implementation
+    )
+    base_digest = named.digest
+    if base_digest is None and not offline:
+        report(Step(message=f"asking for the digest of {named}"))
+        base_digest = _base_digest(named, problems)
+    elif base_digest is None:
+        problems.append(_unpinned(named, "Nobody was asked."))
+
+    lock = _lock.cached(found_store, pins, environment)
+    if lock is None and not offline:
+        report(Step(message=f"locking {len(pins)} distributions"))
+        try:
+            lock = _lock.resolve(found_store, pins, environment)
+        except ToolError as error:
+            problems.append(Problem(message=error.message, remedy=error.remedy))
+            notes += [f"uv: {line}" for line in error.output.splitlines()[:6]]
+
+    dirty = code.dirty or _dirty(root, code.notebook)
+    if dirty and not allow_dirty:
+        problems.append(
+            Problem(
+                message=_what_is_dirty(code.dirty),
+                remedy="Commit and record again, or build with --allow-dirty: then tags and a "
+                "label say so.",
+                usage=True,
+            )
+        )
+    named_version = version or settings.version or _version(root)
+    _names.tag(named_version)
+    runs = record.lineage.runs
+    trained = served or (record.results.models[-1] if record.results.models else None)
+    return Plan(
+        kind="job" if kind == "job" else "service",
+        record=digest,
+        notebook=code.notebook,
+        python=environment.python,
+        machine=environment.system.machine,
+        base=str(named),
+        base_digest=base_digest,
+        pins=pins,
+        lock=lock,
+        local=local,
+        files=gathered.files,
+        mounts=gathered.mounts,
+        variables=_variables(environment) | gathered.variables,
+        repository=_names.repository(
+            repository or settings.repository, notebook=code.notebook, kind=kind
+        ),
+        version=named_version,
+        build_id=_names.build_id(build_id, digest),
+        commit=code.commit,
+        dirty=dirty,
+        source=command.redact(code.remote) if code.remote else None,
+        created=record.lineage.ended,
+        run=runs[-1].run_id if runs else None,
+        cell=trained.cell if trained and trained.cell is not None else _run_cell(record),
+        data=_files.data(record),
+        model=trained.digest if trained else None,
+        notes=(*notes, *gathered.notes),
+        problems=tuple(problems),
+    )
+
+
+def where(target: str, store: Store | None) -> tuple[Store, Path]:
+    """Return the store and the project's folder."""
+    path = Path(target)
+    if path.suffix == ".ipynb" and not path.is_file():
+        raise NotFoundError(f"There is no notebook {target}.", "Check the path.")
+    start = path.resolve().parent if path.is_file() else Path.cwd()
+    found = store or Store.find(start)
+    root = project_root(start) or (found.root.parent if found.root.name == ".mlrepro" else start)
+    return found, root
+
+
+def _served(record: Record, name: str | None) -> Model:
+    models = {m.uri: m for m in record.results.models if name in (None, m.name, m.uri, m.model_id)}
+    logged = ", ".join(sorted({m.name for m in record.results.models})) or "none"
+    if not models:
+        raise UsageError(
+            f"The recorded run logged no model {name!r} (it logged: {logged})."
+            if name
+            else f"The recorded run of {record.code.notebook} logged no model, so there is nothing "
+            "to serve.",
+            "Log it in the notebook (mlflow.sklearn.log_model(...)) and record again, or build "
+            "--kind job.",
+        )
+    if len({m.name for m in models.values()}) > 1:
+        raise UsageError(
+            f"The recorded run logged several models: {logged}.", "Choose one with --model NAME."
+        )
+    return list(models.values())[-1]
+
+
+def _run_cell(record: Record) -> int | None:
+    return next((r.cell for r in reversed(record.lineage.runs) if r.cell is not None), None)
+
+
+def _needed(
+    kind: str, environment: Environment, model: dict[str, str], notes: list[str]
+) -> tuple[Distribution, ...]:
+    own = next((d for d in environment.distributions if d.name == "mlrepro-nb"), None)
+    if own is None:
+        raise UsageError(
+            "The recorded environment lacks mlrepro-nb, which runs in the image.",
+            "Install it in the kernel's environment (pip install mlrepro-nb) and record again.",
+        )
+    found = _closure.closure(
+        _closure.roots(kind, environment, model), environment, _closure.installed_edges
+    )
+    if found.absent:
+        lacking = ", ".join(found.absent)
+        raise UsageError(
+            f"The recorded environment lacks {lacking}, which a {kind} image needs.",
+            f"pip install {' '.join(found.absent)}, and record again.",
+        )
+    if not found.unknown:
+        # Our own part of a service needs none of what the rest of mlrepro-nb needs.
+        return _sorted({*found.distributions, own})
+    notes.append(
+        f"{', '.join(found.unknown[:5])}: not installed here in the recorded version, so what "
+        "they need is not known; the image gets the whole recorded environment."
+    )
+    chosen = {d.name for d in found.distributions} | {own.name}
+    return _sorted(d for d in environment.distributions if d.origin == "index" or d.name in chosen)
+
+
+def _sorted(distributions: Iterable[Distribution]) -> tuple[Distribution, ...]:
+    return tuple(sorted(distributions, key=lambda d: d.name))
+
+
+def _url(distribution: Distribution) -> str | None:
+    """Return where a wheel is downloaded from that was installed by its URL."""
+    source = distribution.source or ""
+    is_url = source.startswith(("https://", "http://"))
+    return source if distribution.origin == "wheel" and is_url else None
+
+
+def _unpinned(base: registry.Reference, why: str) -> Problem:
+    return Problem(
+        message=f"The digest of the base image {base} is not known. {why}",
+        remedy="Give --base NAME@sha256:…, or `docker pull` it once where its registry answers.",
+    )
+
+
+def _base_digest(base: registry.Reference, problems: list[Problem]) -> str | None:
+    try:
+        return registry.resolve(str(base))
+    except ToolError as error:
+        why = error.message
+    # An image that was pulled carries the digest that it was pulled by.
+    try:
+        local = docker.inspect(str(base))
+    except ToolError:
+        local = None
+    for reference in local.repo_digests if local else ():
+        if registry.parse(reference).name == base.name:
+            return reference.rpartition("@")[2]
+    problems.append(_unpinned(base, why))
+    return None
+
+
+def _variables(environment: Environment) -> dict[str, str]:
+    found = {n: v for n, v in environment.variables.items() if _VARIABLES.fullmatch(n)}
+    threads = [pool.threads for pool in environment.threadpools]
+    if threads and not any(n.endswith("_NUM_THREADS") for n in found):
+        # Sums are split among the threads: another number of them, another last digit.
+        found["OMP_NUM_THREADS"] = str(max(threads))
+    return dict(sorted(found.items()))
+
+
+def _dirty(root: Path, notebook: str) -> bool:
+    return git.root(root) is not None and git.state(root, notebook).dirty
+
+
+def _what_is_dirty(recorded: bool) -> str:  # noqa: FBT001
+    if recorded:
+        return "The notebook was recorded with changes that are in no commit."
+    return "The working tree has changes that are in no commit."
+
+
+def _version(root: Path) -> str:
+    described = git.latest_tag(root) if git.root(root) is not None else None
+    return described.removeprefix("v") if described else "0.0.0"

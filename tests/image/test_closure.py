@@ -1,0 +1,52 @@
+"""An image gets what the notebook used and what that needs, and nothing else."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mlrepro_nb.image._closure import closure, installed_edges
+from mlrepro_nb.model import Distribution
+from tests.records import a_record
+
+EDGES = {
+    "app": ("lib>=1", "plot; extra == 'draw'", "winonly; sys_platform == 'win32'"),
+    "lib": ("deep[fast]; python_version >= '3.9'", "old; python_version < '3'"),
+    "deep": ("speed; extra == 'fast'", "not valid ! at all", "app"),
+}
+
+
+def walk(*roots: str, unknown: str = "") -> tuple[set[str], tuple[str, ...], tuple[str, ...]]:
+    names = ("app", "lib", "deep", "speed", "plot", "winonly", "old", "unrelated")
+    environment = msgspec.structs.replace(
+        a_record().environment,
+        distributions=tuple(Distribution(name=n, version="1") for n in names),
+    )
+    found = closure(
+        roots, environment, lambda d: None if d.name == unknown else EDGES.get(d.name, ())
+    )
+    return {d.name for d in found.distributions}, found.unknown, found.absent
+
+
+def test_requirements_are_followed_as_the_recorded_python_on_linux_reads_them() -> None:
+    assert walk("app") == ({"app", "lib", "deep", "speed"}, (), ())
+
+
+def test_an_extra_asked_for_later_still_brings_its_requirements() -> None:
+    assert walk("deep", "app[draw]")[0] == {"app", "lib", "deep", "speed", "plot"}
+
+
+def test_names_are_normalised() -> None:
+    assert walk("APP")[0] == {"app", "lib", "deep", "speed"}
+
+
+def test_what_nobody_here_knows_is_told() -> None:
+    assert walk("app", unknown="lib") == ({"app", "lib"}, ("lib",), ())
+
+
+def test_a_root_that_the_environment_lacks_is_told() -> None:
+    assert walk("app", "missing")[2] == ("missing",)
+
+
+def test_another_version_installed_here_tells_nothing() -> None:
+    assert installed_edges(Distribution(name="msgspec", version="0.0.1")) is None
+    assert installed_edges(Distribution(name="no-such-thing", version="1")) is None
