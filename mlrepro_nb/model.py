@@ -485,6 +485,10 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     """Kubernetes context; None when it was only rendered."""
     revision: int | None = None
     status: Literal["rendered", "applied", "complete", "failed"] = "rendered"
+    reason: str | None = None
+    """Why it failed, in a sentence."""
+    previous: str | None = None
+    """Reference by digest of the image that last worked under this name."""
     created: str
 
 
