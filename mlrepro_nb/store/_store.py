@@ -174,6 +174,25 @@ class Store:
             )
             return [row[0] for row in rows]
 
+    def find_keys(self, prefix: str, limit: int = 100) -> list[str]:
+        """Return the keys that start with a prefix, in order: ``commit:3f2c``, ``path:data/``."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT DISTINCT name FROM key WHERE substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
+                (len(prefix), prefix, limit),
+            )
+            return [row[0] for row in rows]
+
+    def find_digests(self, prefix: str, kind: str, limit: int = 20) -> list[str]:
+        """Return the digests of documents of a kind that start with some hex digits."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT digest FROM document WHERE kind = ? AND substr(digest, 8, ?) = ?"
+                " ORDER BY digest LIMIT ?",
+                (kind, len(prefix), prefix, limit),
+            )
+            return [row[0] for row in rows]
+
     def entries(self, kind: type[Document] | None = None, limit: int = 100) -> list[Entry]:
         """Return lines of the index, newest first."""
         with self._read() as db:
