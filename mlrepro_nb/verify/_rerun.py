@@ -1,0 +1,190 @@
+"""One clean run of a notebook, in a scratch copy of its project."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlrepro_nb.capture import assemble
+from mlrepro_nb.errors import ToolError
+from mlrepro_nb.execute import CellError, Execution, run, workspace
+from mlrepro_nb.model import Record, Report, digest_bytes
+from mlrepro_nb.verify._reference import Reference
+from mlrepro_nb.verify.attribute.dataflow import read_cell
+from mlrepro_nb.verify.attribute.sources import string_literals
+
+
+class Rerun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a clean run gave."""
+
+    nb: Any
+    """The executed notebook, its paths as they are in the project."""
+    outputs: dict[int, list[Mapping[str, Any]]]
+    """Of each code cell that ran, by its index in the file."""
+    error: CellError | None
+    """Where the run stopped, if it did not get to the end."""
+    record: Record | None
+    prefix: str
+    gaps: tuple[str, ...]
+    duration: float
+
+
+def rerun(
+    reference: Reference, *, kernel: str | None, timeout: float | None, total: float | None,
+    report: Report,
+) -> Rerun:  # fmt: skip
+    """Run the notebook of a reference with the parameters of its reference run."""
+    outside = _outside(reference)
+    with workspace(
+        reference.root, keep=reference.folder, outside=outside, report=report
+    ) as scratch:
+        path = scratch.path(reference.folder) / reference.path.name
+        execution = run(
+            reference.nb,
+            cwd=path.parent,
+            parameters=reference.parameters,
+            kernel=kernel,
+            timeout=timeout,
+            total_timeout=total,
+            environment={"MLREPRO_NOTEBOOK": str(path)},
+            allow_errors=True,
+            mode="verify",
+            startup=_redirect(reference, scratch.base),
+            report=report,
+        )
+        record, gaps = _record(execution, reference, scratch.root)
+        prefix = str(scratch.base)
+        nb = _mapped(execution.nb, scratch.original)
+        notes = (*execution.gaps, *gaps, *scratch.notes)
+    outputs = {
+        index: list(cell.outputs)
+        for index, cell in zip(execution.positions, nb.cells, strict=True)
+        if index is not None and cell.cell_type == "code"
+    }
+    stopped = execution.error
+    if stopped is not None and stopped.ename not in ("DeadKernelError", "TimeoutError"):
+        stopped = None
+    return Rerun(
+        nb=nb, outputs=outputs, error=stopped, record=record, prefix=prefix, gaps=notes,
+        duration=execution.duration,
+    )  # fmt: skip
+
+
+def _record(
+    execution: Execution, reference: Reference, root: Path
+) -> tuple[Record | None, tuple[str, ...]]:
+    if not execution.events:
+        return None, ()
+    put = reference.store.blobs.put if reference.store is not None else digest_bytes
+    try:
+        return (
+            assemble(
+                execution.events,
+                notebook=reference.name,
+                root=root if (root / ".git").exists() else None,
+                mode="verify",
+                nb=execution.nb,
+                positions=execution.positions,
+                gaps=execution.gaps,
+                parent=reference.digest,
+                put_blob=put,
+            ),
+            (),
+        )
+    except ToolError as error:
+        return None, (f"The rerun has no record: {error.message}",)
+
+
+def _mapped(nb: Any, original: Any) -> Any:
+    """Return a notebook with the scratch copy's paths taken back."""
+
+    def change(value: Any) -> Any:
+        if isinstance(value, str):
+            return original(value)
+        if isinstance(value, list):
+            return [change(item) for item in value]
+        if isinstance(value, dict):
+            for key in value:
+                value[key] = change(value[key])
+        return value
+
+    mapped = copy.copy(nb)
+    for cell in mapped.cells:
+        if cell.cell_type == "code":
+            cell["outputs"] = change(cell["outputs"])
+    return mapped
+
+
+def _outside(reference: Reference) -> list[Path]:
+    """Return the files outside the project that the notebook reaches with ``..``."""
+    found = []
+    for cell in reference.nb.cells:
+        if cell.cell_type == "code" and ".." in cell.source:
+            for literal in string_literals(read_cell(0, cell.source)):
+                if literal.startswith("..") and len(literal) < 300:
+                    path = Path(os.path.normpath(reference.folder / literal))
+                    if "\0" not in literal and path != Path(path.anchor):
+                        found.append(path)
+    return found
+
+
+def _redirect(reference: Reference, base: Path) -> str:
+    """Return what leads absolute paths of the project into the scratch copy.
+
+    Only where the code may spell such a path: the user's files are not to change.
+    """
+    text = "\n".join(cell.source for cell in reference.nb.cells if cell.cell_type == "code")
+    home = re.search(r"expanduser|Path\.home|['\"]~/|environ\[?\(?['\"]HOME", text)
+    if str(reference.root) not in text and not home:
+        return ""
+    return _REDIRECT.format(root=str(reference.root), base=str(base))
+
+
+# Runs in the kernel's process. Reads that the copy cannot serve go to the original.
+_REDIRECT = """
+def _redirect(root={root!r}, base={base!r}):
+    import builtins, functools, io, os
+    def moved(path):
+        try:
+            text = os.fspath(path)
+        except TypeError:
+            return path
+        if isinstance(text, str) and (text == root or text.startswith(root + "/")):
+            there = base + text
+            if lexists(there) or lexists(there.rpartition("/")[0]):
+                return there
+        return path
+    lstat = os.lstat
+    def lexists(path):
+        try:
+            lstat(path)
+        except (OSError, ValueError):
+            return False
+        return True
+    def wrap(function, paths):
+        @functools.wraps(function)
+        def wrapped(*arguments, **named):
+            changed = [moved(a) if i < paths else a for i, a in enumerate(arguments)]
+            return function(*changed, **named)
+        return wrapped
+    opened = wrap(io.open, 1)
+    builtins.open = io.open = opened
+    for name, paths in dict(
+        open=1, mkdir=1, remove=1, unlink=1, rmdir=1, rename=2, replace=2, stat=1, listdir=1,
+        scandir=1, symlink=2, link=2, truncate=1, utime=1, chmod=1, chdir=1,
+    ).items():
+        setattr(os, name, wrap(getattr(os, name), paths))
+    try:
+        import IPython.core.interactiveshell as shell
+        shell.io_open = opened
+    except (ImportError, AttributeError):
+        pass
+_redirect()
+del _redirect
+"""

@@ -1,0 +1,25 @@
+"""What a verification says in a sentence."""
+
+from __future__ import annotations
+
+from mlrepro_nb.model import REPRODUCED, Verification
+
+
+def sentence(found: Verification) -> str:
+    """Return the verdict in a sentence."""
+    counted = [cell for cell in found.cells if cell.verdict != "inconclusive"]
+    off = [cell for cell in counted if cell.verdict not in REPRODUCED]
+    what = f"{found.notebook}: "
+    if found.verdict == "inconclusive":
+        return what + "it ran, and there was nothing to compare with: no outputs, no record."
+    known = (
+        "its record and stored outputs"
+        if found.record
+        else "its stored outputs, all that was known"
+    )
+    if found.verdict == "bitwise":
+        return f"{what}reproduced bit for bit: {len(counted)} cells agree with {known}."
+    if found.verdict in REPRODUCED:
+        return f"{what}reproduced: {len(counted)} cells agree with {known}, up to noise."
+    word = "failed" if found.verdict == "failed" else "not reproduced"
+    return f"{what}{word}: {len(off)} of {len(counted)} cells are not as in {known}."

@@ -1,0 +1,60 @@
+"""One cause for each cell that was not reproduced, and each cause once."""
+
+from __future__ import annotations
+
+from mlrepro_nb.model import Cause
+from mlrepro_nb.verify.attribute import recorded
+from mlrepro_nb.verify.attribute.case import Case, cause
+from mlrepro_nb.verify.attribute.differences import (
+    cause_of_difference,
+    is_explained,
+    may_be_nondeterministic,
+)
+from mlrepro_nb.verify.attribute.exceptions import cause_of_error
+
+
+def needs_second_run(case: Case) -> bool:
+    """Whether another run of the same would tell a difference's cause from others."""
+    differing = [cell for cell in case.cells.values() if cell.differs and cell.error is None]
+    return any(
+        may_be_nondeterministic(case, cell.index) or not is_explained(case, cell.index)
+        for cell in differing
+    )
+
+
+def without_effect(case: Case) -> list[Cause]:
+    """Return what the record says has changed, though every output agrees."""
+    found = list(recorded.edited_cells(case).values())
+    found += [changed for changed, _ in recorded.changed_files(case)]
+    found += recorded.imported_drift(case)
+    return [
+        cause(c.kind, c.cell, c.subject, f"{c.evidence} Every output agrees nevertheless", c.fix)
+        for c in found
+    ]
+
+
+def attribute(case: Case) -> dict[int, Cause | None]:
+    """Return the cause of each cell that failed or differs.
+
+    None stands for a difference that is noise after all: the clean runs differ
+    there too, and all that the code takes in is how long it took.
+    """
+    found: dict[int, Cause | None] = {}
+    broken: dict[int, Cause] = {}
+    for index in sorted(case.cells):
+        cell = case.cells[index]
+        if cell.error is None and not cell.differs:
+            continue
+        # What rests on a cell that failed fails, or differs, because of it.
+        inherited = next(
+            (broken[up] for up in sorted(case.flow.upstream(index) - {index}) if up in broken), None
+        )
+        if inherited is not None:
+            found[index] = inherited
+        elif cell.error is not None:
+            found[index] = cause_of_error(case, index, cell.error)
+        else:
+            found[index] = cause_of_difference(case, index)
+        if cell.error is not None and (reason := found[index]) is not None:
+            broken[index] = reason
+    return found

@@ -1,0 +1,111 @@
+"""What attribution is given, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlrepro_nb.model import Cause, Record, digest_text
+from mlrepro_nb.verify.attribute.dataflow import Flow, read_cell
+from mlrepro_nb.verify.attribute.sources import Source, find_sources
+from mlrepro_nb.verify.compare import Difference
+
+Output = Mapping[str, Any]
+
+
+class Seen:
+    """One code cell: as it is stored, and as it came out of the rerun."""
+
+    def __init__(
+        self, *, index: int, id: str | None, source: str, reference: Sequence[Output],  # noqa: A002
+        stored: Sequence[Output], count: int | None, executed: bool, compared: bool,
+        started: str | None = None,
+    ) -> None:  # fmt: skip
+        self.index, self.id, self.source = index, id, source
+        self.reference, self.stored = reference, stored
+        self.count, self.executed, self.compared, self.started = count, executed, compared, started
+        self.outputs: Sequence[Output] = ()
+        self.difference: Difference | None = None
+        self.error: Output | None = None
+        """The error of the rerun that the reference has not."""
+        self.repeats: bool | None = None
+        """Whether a second clean run gave what the first gave; None while there was none."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the rerun's output is not the reference's."""
+        return self.difference is not None and self.difference.level == "different"
+
+
+class Case:
+    """A notebook that was run again.
+
+    Parameters
+    ----------
+    cells : mapping
+        The code cells by their index in the file.
+    record, rerun : Record, optional
+        Of the reference run, and of the rerun.
+    root, folder : Path
+        The project, and the notebook's folder in it.
+    """
+
+    def __init__(
+        self, cells: Mapping[int, Seen], *, record: Record | None, rerun: Record | None,
+        root: Path, folder: Path, notebook: Path, prefix: str = "",
+        language: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.cells = dict(cells)
+        self.record, self.rerun = record, rerun
+        self.root, self.folder, self.notebook = root, folder, notebook
+        self.prefix = prefix
+        """What stands before the project's path where the rerun happened."""
+        self.language = language or {}
+        self.flow = Flow([read_cell(cell.index, cell.source) for cell in cells.values()])
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """What the notebook takes in from outside, by its source."""
+        return find_sources(self.flow)
+
+    @cached_property
+    def index_of(self) -> dict[int, int]:
+        """Return for executions of the record, by order, the cell of the file that they ran."""
+        found: dict[int, int] = {}
+        if self.record is None:
+            return found
+        ids = {cell.id: index for index, cell in self.cells.items() if cell.id}
+        recorded = {cell.id for cell in self.record.code.cells}
+        digests = {digest_text(cell.source): index for index, cell in self.cells.items()}
+        for execution in self.record.code.cells:
+            if execution.id in ids:
+                found[execution.order] = ids[execution.id]
+            elif execution.digest in digests:
+                found[execution.order] = digests[execution.digest]
+            elif execution.index in self.cells and self.cells[execution.index].id not in recorded:
+                found[execution.order] = execution.index
+        return found
+
+    def here(self, execution: int | None, cell: int | None) -> int | None:
+        """Return the cell of the file that an execution of the record ran."""
+        if execution is not None and execution in self.index_of:
+            return self.index_of[execution]
+        return cell if cell in self.cells else None
+
+    def local(self, path: str) -> str:
+        """Return a path of the rerun as it is in the project."""
+        return path.replace(self.prefix, "") if self.prefix else path
+
+
+def cause(kind: str, cell: int | None, subject: str, evidence: str, fix: str) -> Cause:
+    """Make a cause; the texts end as sentences do."""
+    return Cause(
+        kind=kind, cell=cell, subject=subject, evidence=_sentence(evidence), fix=_sentence(fix)
+    )
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "`", ")", "?", "!")) else text + "."

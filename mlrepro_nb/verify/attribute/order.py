@@ -1,0 +1,171 @@
+"""What the order in which the cells ran explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mlrepro_nb.model import Cause, ExecutedCell
+from mlrepro_nb.verify.attribute.case import Case, cause
+from mlrepro_nb.verify.attribute.dataflow import read_cell
+
+
+def executed_order(case: Case) -> list[int]:
+    """Return the cells in the order in which the reference run ran them."""
+    if case.record is not None and case.index_of:
+        return [
+            case.index_of[execution.order]
+            for execution in case.record.code.cells
+            if execution.order in case.index_of
+        ]
+    counted = [cell for cell in case.cells.values() if cell.count is not None]
+    return [cell.index for cell in sorted(counted, key=lambda cell: (cell.count or 0, cell.index))]
+
+
+def out_of_order(case: Case, index: int) -> Cause | None:
+    """Say whether a cell's result rests on cells that ran in another order than the file's."""
+    order = executed_order(case)
+    if order == sorted(order):
+        return None
+    for cell in sorted(case.flow.upstream(index)):
+        stored = case.flow.reaching(cell, order)
+        for name, here in sorted(case.flow.reaching(cell).items()):
+            there = stored.get(name)
+            if there is None or there == here or _imported(case, name, there, here):
+                continue
+            if there > cell:
+                evidence = (
+                    f"it used {name!r} of cell {there}, which ran before it but stands after it"
+                )
+            else:
+                evidence = f"it used {name!r} of cell {there}; from the top it gets that of {here}"
+            return cause(
+                "out-of-order", cell, name,
+                f"Cell {cell} ran in another order than the file's: {evidence} "
+                f"({_counts(case, cell, there)})",
+                f"Move cell {there} before cell {cell}"
+                if there > cell
+                else f"Put the cells in the order in which they ran, cell {there} last before "
+                f"cell {cell}",
+            )  # fmt: skip
+    return None
+
+
+def run_again_after(case: Case, index: int) -> Cause | None:
+    """Say whether a cell was changed and run again after the cells that show its result."""
+    order = executed_order(case)
+    if case.record is not None or order == sorted(order):
+        return None
+    for cell in sorted(case.flow.upstream(index)):
+        stored = case.flow.reaching(cell, order)
+        for name, here in sorted(case.flow.reaching(cell).items()):
+            if stored.get(name) is None and here is not None and cell in order and here in order:
+                return cause(
+                    "edited-after-run", here, name,
+                    f"Cell {here} ran again after cell {cell} had used its {name!r} "
+                    f"({_counts(case, here, cell)}), so cell {cell} shows an older result",
+                    f"Run cell {cell} and those below it again, and save",
+                )  # fmt: skip
+    return None
+
+
+def repeated(case: Case, index: int) -> Cause | None:
+    """Say whether a cell that changes its own input ran more than once."""
+    again = _times(case)
+    for cell in sorted(case.flow.upstream(index)):
+        flow = case.flow.by_index.get(cell)
+        if flow is None or cell not in again:
+            continue
+        names = sorted(flow.accumulates - set(flow.imports))
+        drawn = [s for s in case.sources if s.cell == cell and s.kind == "random"]
+        if names and not drawn:
+            return cause(
+                "repeated-execution", cell, names[0],
+                f"Cell {cell} changes {names[0]!r} from what it was, and {again[cell]}",
+                f"Have cell {cell} make {names[0]!r} from an untouched input, "
+                "then run the notebook from the top",
+            )  # fmt: skip
+    return None
+
+
+def shifted_stream(case: Case, index: int) -> Cause | None:
+    """Say whether a cell that draws from a generator seeded elsewhere ran more than once."""
+    from mlrepro_nb.verify.attribute.sources import find_sources
+
+    again = _times(case)
+    for source in find_sources(case.flow, seeded=True):
+        if source.cell in again and source.cell in case.flow.upstream(index):
+            return cause(
+                "shifted-stream", source.cell, source.subject,
+                f"Cell {source.cell} draws from a generator that another cell seeds "
+                f"({source.text}), and {again[source.cell]}",
+                f"Seed in cell {source.cell} itself, or give it a generator of its own",
+            )  # fmt: skip
+    return None
+
+
+def deleted(case: Case, index: int) -> Cause | None:
+    """Say whether a cell that ran, and is no longer in the file, made what a cell uses."""
+    upstream = case.flow.upstream(index)
+    used: dict[str, int] = {}
+    for cell in sorted(upstream, reverse=True):
+        for name in case.flow.by_index[cell].uses if cell in case.flow.by_index else ():
+            used[name] = cell
+    for execution in gone(case):
+        made = read_cell(-1, execution.source)
+        for name in sorted((made.defines | made.mutates) & set(used) - set(made.imports)):
+            return deletion(used[name], name, execution)
+    return None
+
+
+def deletion(cell: int, name: str, execution: ExecutedCell) -> Cause:
+    """Return the cause where the record still has the cell that the file has not."""
+    return cause(
+        "deleted-definition", cell, name,
+        f"{name!r} was set by a cell that ran (execution {execution.order}) and is no longer in "
+        "the file",
+        f"Put it back before cell {cell}:\n{_excerpt(execution.source)}",
+    )  # fmt: skip
+
+
+def gone(case: Case) -> Iterator[ExecutedCell]:
+    """Yield executions of the record whose cell the file does not hold."""
+    if case.record is not None:
+        for execution in case.record.code.cells:
+            if execution.order not in case.index_of and execution.status == "ok":
+                yield execution
+
+
+def gaps(case: Case) -> dict[int, int]:
+    """Return for cells before whose execution count others are missing how many."""
+    counted = sorted((c.count, c.index) for c in case.cells.values() if c.count is not None)
+    found, last = {}, 0
+    for count, index in counted:
+        if count - last > 1:
+            found[index] = count - last - 1
+        last = count
+    return found
+
+
+def _times(case: Case) -> dict[int, str]:
+    """Return the cells that ran more than once, and what says so."""
+    if case.record is not None:
+        order = executed_order(case)
+        return {i: f"it ran {order.count(i)} times" for i in set(order) if order.count(i) > 1}
+    return {
+        index: f"execution counts are missing right before its [{case.cells[index].count}]: "
+        f"it seems to have run {missing + 1} times"
+        for index, missing in gaps(case).items()
+    }
+
+
+def _imported(case: Case, name: str, one: int | None, other: int | None) -> bool:
+    return all(i is not None and name in case.flow.by_index[i].imports for i in (one, other))
+
+
+def _counts(case: Case, *cells: int) -> str:
+    shown = [f"cell {i} is [{case.cells[i].count}]" for i in cells if case.cells[i].count]
+    return ", ".join(shown) or "as recorded"
+
+
+def _excerpt(source: str) -> str:
+    return source if len(source) < 600 else source[:600] + "…"

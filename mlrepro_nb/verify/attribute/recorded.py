@@ -1,0 +1,299 @@
+"""What the record of the reference run explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from mlrepro_nb.capture.hashing import hash_file
+from mlrepro_nb.capture.outputs import STDERR, output_digests
+from mlrepro_nb.model import Cause, CellOutput, DataAccess, Distribution, digest_text, short
+from mlrepro_nb.verify.attribute.case import Case, Output, cause
+
+
+def edited_cells(case: Case) -> dict[int, Cause]:
+    """Return the cells whose source is not what ran last."""
+    if case.record is None:
+        return {}
+    found: dict[int, Cause] = {}
+    for execution in case.record.code.cells:
+        index = case.index_of.get(execution.order)
+        if index is None:
+            continue
+        now = case.cells[index].source
+        if digest_text(now) == execution.digest:
+            found.pop(index, None)
+            continue
+        before, after = _changed_line(execution.source, now)
+        found[index] = cause(
+            "edited-after-run", index, _subject(after or before) or f"cell {index}",
+            f"Cell {index} was edited after it ran: it ran as `{before}`, the file says `{after}`",
+            f"Record the notebook again, or put cell {index} back as it ran: `{before}`",
+        )  # fmt: skip
+    return found
+
+
+def changed_files(case: Case) -> Iterator[tuple[Cause, int | None]]:
+    """Yield the files whose content is not what the run read, with the reading cell."""
+    if case.record is None:
+        return
+    written = {_key(access): access for access in case.record.data if access.access == "write"}
+    seen = set()
+    for access in case.record.data:
+        if access.access != "read" or access.digest is None or _key(access) in seen:
+            continue
+        seen.add(_key(access))
+        path = _path(case, access)
+        if path is None:
+            continue
+        now = _digest(str(path))
+        if now is None or now == access.digest:
+            continue
+        cell = case.here(access.execution, access.cell)
+        name = access.repo_path or access.path
+        if _key(access) in written:
+            wrote = written[_key(access)]
+            # Made by this run before it was read: the file is no input.
+            if (wrote.execution or 0) < (access.execution or 0) or wrote.cell == access.cell:
+                continue
+            yield (
+                cause(
+                    "self-overwrite", case.here(wrote.execution, wrote.cell), name,
+                    f"The notebook reads {name} in cell {cell} and overwrites it in cell "
+                    f"{wrote.cell}, so a second run starts from another file",
+                    f"Write to another file than {name}",
+                ),
+                cell,
+            )  # fmt: skip
+            continue
+        yield (
+            cause(
+                "changed-data", cell, name,
+                f"{name}, which cell {cell} reads, was {_short(access.digest)} when the notebook "
+                f"was recorded and is {_short(now)} now",
+                _restore(access, name),
+            ),
+            cell,
+        )  # fmt: skip
+
+
+def drifted(case: Case) -> list[tuple[Distribution | None, Distribution | None]]:
+    """Return the imported distributions that are of another version than at the record."""
+    if case.record is None or case.rerun is None:
+        return []
+    old = {d.name: d for d in case.record.environment.distributions}
+    new = {d.name: d for d in case.rerun.environment.distributions}
+    found = []
+    for name in sorted({*old, *new}):
+        one, other = old.get(name), new.get(name)
+        if one and other and one.version == other.version and one.commit == other.commit:
+            continue
+        if (one and one.imported) or (other and other.imported):
+            found.append((one, other))
+    return found
+
+
+def version_drift(case: Case, index: int, module: str | None = None) -> Cause | None:
+    """Name the distribution whose change concerns a cell most."""
+    candidates = drifted(case)
+    if not candidates:
+        return _python_drift(case, index)
+    used = {module} if module else set()
+    for cell in case.flow.upstream(index):
+        flow = case.flow.by_index.get(cell)
+        if flow is not None and not module:
+            used |= {name.partition(".")[0] for name in flow.imports.values()}
+            used |= {name.partition(".")[0] for name in flow.stars}
+    best: tuple[int, Cause] | None = None
+    for one, other in candidates:
+        distribution = one or other
+        assert distribution is not None
+        direct = bool(used & {*distribution.modules, distribution.name.replace("-", "_")})
+        if module and not direct:
+            continue
+        rank = 0 if direct else 1
+        if best is None or rank < best[0]:
+            best = rank, _drift(case, index, distribution.name, one, other)
+    return best[1] if best else None
+
+
+def imported_drift(case: Case) -> list[Cause]:
+    """Name the distributions of another version that the notebook itself imports."""
+    used = {name for flow in case.flow.cells for name in _imports(case, flow.index)}
+    last = max(case.cells, default=0)
+    return [
+        _drift(case, last, distribution.name, one, other)
+        for one, other in drifted(case)
+        if used & set((distribution := one or other or _NOTHING).modules)
+    ]
+
+
+def _drift(
+    case: Case, index: int, name: str, one: Distribution | None, other: Distribution | None
+) -> Cause:
+    before = one.version if one else "not installed"
+    after = other.version if other else "not installed"
+    own = {*((one or other or _NOTHING).modules), name.replace("-", "_")}
+    cell = next((i for i in sorted(case.flow.upstream(index)) if own & _imports(case, i)), index)
+    return cause(
+        "version-drift", cell, name,
+        f"{name} was {before} when the notebook was recorded and is {after} now",
+        f"Install what it ran with: pip install '{name}=={before}'"
+        if one
+        else f"Uninstall {name}, which the recorded run did not have",
+    )  # fmt: skip
+
+
+_NOTHING = Distribution(name="", version="")
+
+
+def _imports(case: Case, cell: int) -> set[str]:
+    flow = case.flow.by_index.get(cell)
+    return {name.partition(".")[0] for name in flow.imports.values()} if flow else set()
+
+
+def _python_drift(case: Case, index: int) -> Cause | None:
+    if case.record is None or case.rerun is None:
+        return None
+    before, after = case.record.environment.python, case.rerun.environment.python
+    if before.split(".")[:2] == after.split(".")[:2]:
+        return None
+    return cause(
+        "version-drift", index, "python",
+        f"Python was {before} when the notebook was recorded and is {after} now",
+        f"Run it with Python {before}",
+    )  # fmt: skip
+
+
+def local_edits(case: Case) -> dict[str, Cause]:
+    """Return the project's own modules that are not what the run imported, by module name."""
+    if case.record is None or case.rerun is None:
+        return {}
+    now = {module.name: module for module in case.rerun.code.modules}
+    found = {}
+    for module in case.record.code.modules:
+        other = now.get(module.name)
+        if other is not None and other.digest != module.digest:
+            importing = next(
+                (c.index for c in case.flow.cells
+                 if any(v.startswith(module.name) for v in c.imports.values())), None,
+            )  # fmt: skip
+            found[module.name] = cause(
+                "local-edit", importing, module.path,
+                f"{module.path} was {_short(module.digest)} when the notebook was recorded and is "
+                f"{_short(other.digest)} now",
+                f"Put {module.path} back as it was at commit "
+                f"{(case.record.code.commit or 'of the record')[:12]}, or record again",
+            )  # fmt: skip
+    return found
+
+
+def edited_output(case: Case, index: int) -> Cause | None:
+    """Say whether a cell's stored output is not what its run gave out."""
+    cell = case.cells[index]
+    recorded = recorded_outputs(case, index)
+    if recorded is None or not cell.executed:
+        return None
+    stored = stored_digests(cell.stored)
+    if stored == recorded:
+        return None
+    return cause(
+        "edited-output", index, f"output of cell {index}",
+        f"What the file shows below cell {index} is not what its recorded run gave out "
+        f"({len(stored)} outputs, of which {_wrong(stored, recorded)} do not have the recorded "
+        "digest)",
+        f"Run cell {index} again and save; outputs are not to be typed in",
+    )  # fmt: skip
+
+
+def recorded_outputs(case: Case, index: int) -> list[tuple[str, str]] | None:
+    """Return the digests of what the last execution of a cell gave out; None if it never ran."""
+    if case.record is None:
+        return None
+    orders = [order for order, cell in case.index_of.items() if cell == index]
+    if not orders:
+        return None
+    last = max(orders)
+    return _digests([o for o in case.record.results.outputs if o.execution == last])
+
+
+def stored_digests(outputs: Iterable[Output]) -> list[tuple[str, str]]:
+    """Return the digests of a cell's outputs, in the order of the record's."""
+    merged: list[dict[str, object]] = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if (
+            last
+            and output["output_type"] == last["output_type"] == "stream"
+            and (output["name"] == last["name"])
+        ):
+            last["text"] = f"{last['text']}{output['text']}"
+        else:
+            merged.append(dict(output))
+    found = [pair for output in merged for pair in output_digests(output).items()]
+    return sorted(pair for pair in found if pair[0] != STDERR)
+
+
+def _digests(outputs: list[CellOutput]) -> list[tuple[str, str]]:
+    found = [pair for output in outputs for pair in output.data.items()]
+    return sorted(pair for pair in found if pair[0] != STDERR)
+
+
+def _wrong(stored: list[tuple[str, str]], recorded: list[tuple[str, str]]) -> int:
+    return len([pair for pair in stored if pair not in recorded]) or len(recorded) - len(stored)
+
+
+def _key(access: DataAccess) -> str:
+    return access.repo_path or access.path
+
+
+def _path(case: Case, access: DataAccess) -> Path | None:
+    if "://" in access.path:
+        return None
+    if access.repo_path:
+        return case.root / access.repo_path
+    path = Path(access.path)
+    return path if path.is_absolute() else case.folder / path
+
+
+@lru_cache(maxsize=4096)
+def _digest_at(path: str, _mtime: int, _size: int) -> str | None:
+    found = hash_file(path)
+    return found.digest if found else None
+
+
+def _digest(path: str) -> str | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return _digest_at(path, status.st_mtime_ns, status.st_size)
+
+
+def _restore(access: DataAccess, name: str) -> str:
+    if access.dvc is not None:
+        return f"Bring it back: dvc checkout {access.dvc.file}; or record again with the new data"
+    if access.tracked:
+        return f"Bring it back: git checkout -- {name}; or record again with the new data"
+    return f"Put back the {name} that has the recorded digest, or record again with the new data"
+
+
+def _short(digest: str) -> str:
+    return f"{digest.partition(':')[0]}:{short(digest)}"
+
+
+def _changed_line(before: str, after: str) -> tuple[str, str]:
+    old, new = before.splitlines(), after.splitlines()
+    for one, other in zip(old, new, strict=False):
+        if one != other:
+            return one.strip()[:120], other.strip()[:120]
+    longer = old if len(old) > len(new) else new
+    rest = longer[min(len(old), len(new)) :]
+    line = next((line.strip()[:120] for line in rest if line.strip()), "")
+    return (line, "") if len(old) > len(new) else ("", line)
+
+
+def _subject(line: str) -> str:
+    name, _, rest = line.partition("=")
+    return name.strip() if rest and name.strip().isidentifier() else ""

@@ -1,0 +1,321 @@
+"""Where a notebook takes in what another run may not give again: read from the source."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from mlrepro_nb.verify.attribute._names import (
+    CLOCKS,
+    ENTROPY,
+    LISTING_METHODS,
+    LISTINGS,
+    NUMPY_NOT_DRAWN,
+    ORDER_FREE,
+    RANDOM_NOT_DRAWN,
+    REMOTE,
+    SEEDED_BY_NUMPY,
+    SEEDERS,
+    TIMERS,
+    TORCH_DRAWN,
+    UNSEEDED_GENERATORS,
+)
+from mlrepro_nb.verify.attribute.dataflow import Cell, Flow, dotted
+
+Kind = Literal[
+    "random", "clock", "timer", "entropy", "hash", "listing", "variable", "remote", "identity"
+]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A place of a cell that takes something in from outside the notebook."""
+
+    kind: Kind
+    cell: int
+    subject: str
+    """The generator, function, variable or address."""
+    text: str
+    """The expression, as written."""
+
+
+def find_sources(flow: Flow, *, seeded: bool = False) -> list[Source]:
+    """Return the sources of a notebook in file order.
+
+    Of the draws from random generators, those that were seeded before are left
+    out; with `seeded` only they are returned.
+    """
+    found: list[Source] = []
+    drawn: list[Source] = []
+    fixed: set[str] = set()
+    elapsed = _elapsed(flow)
+    for cell in flow.cells:
+        here = list(_in_cell(cell, flow, elapsed))
+        seeds = {source.subject for source in here if source.text == "seed"}
+        for source in here:
+            if source.text == "seed":
+                continue
+            if source.kind == "random" and source.subject.partition(":")[0] in fixed | seeds:
+                # In a cell that seeds for others, the drawing is its own affair.
+                if source.subject.partition(":")[0] not in seeds:
+                    drawn.append(source)
+            else:
+                found.append(source)
+        fixed |= seeds
+    return drawn if seeded else found
+
+
+def string_literals(cell: Cell) -> list[str]:
+    """Return the string constants of a cell, docstrings left out."""
+    if cell.tree is None:
+        return []
+    bare = {id(node.value) for node in ast.walk(cell.tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(cell.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare
+    ]
+
+
+def file_literals(cell: Cell) -> list[str]:
+    """Return the string constants of a cell that look like the path of a file."""
+    return [
+        text
+        for text in string_literals(cell)
+        if len(text) < 300
+        and "\n" not in text
+        and "://" not in text
+        and (re.search(r"[\w)]\.[A-Za-z]\w{0,7}$", text) or re.search(r"[^/\s]/[^/\s]", text))
+    ]
+
+
+def written_files(cell: Cell) -> set[str]:
+    """Return the string constants that the cell hands to something that writes."""
+    found: set[str] = set()
+    for node in ast.walk(cell.tree) if cell.tree is not None else ():
+        if not isinstance(node, ast.Call):
+            continue
+        name = dotted(node.func) or ""
+        last = node.func.attr if isinstance(node.func, ast.Attribute) else name
+        strings = [
+            a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)
+        ]
+        writes = last.startswith(("to_", "save", "write", "dump", "imwrite"))
+        if last == "open" and any(set(mode) & set("wax+") for mode in strings[1:2]):
+            writes = True
+        if writes:
+            found.update(strings[:1])
+    return found
+
+
+def _in_cell(cell: Cell, flow: Flow, elapsed: set[int]) -> Iterator[Source]:
+    def source(kind: Kind, subject: str, node: ast.AST) -> Source:
+        return Source(kind=kind, cell=cell.index, subject=subject, text=_text(node))
+
+    if re.search(r"^\s*%%?(?:time|timeit|prun|memit)\b", cell.source, re.MULTILINE):
+        yield Source(kind="timer", cell=cell.index, subject="%time", text="%time")
+    if re.search(r"^\s*!\s*date\b", cell.source, re.MULTILINE):
+        yield Source(kind="clock", cell=cell.index, subject="date", text="!date")
+    if cell.tree is None:
+        return
+    parents = {child: node for node in ast.walk(cell.tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(cell.tree):
+        if isinstance(node, ast.Call):
+            for kind, subject in _call(node, flow, parents, elapsed):
+                if subject.startswith("seed "):
+                    yield Source(kind=kind, cell=cell.index, subject=subject[5:], text="seed")
+                else:
+                    yield source(kind, subject, node)
+        if isinstance(node, ast.Set | ast.SetComp) and not _order_free(node, parents):
+            yield source("hash", "set order", node)
+        if (
+            isinstance(node, ast.Subscript)
+            and flow.resolve(dotted(node.value) or "") == "os.environ"
+        ):
+            yield source("variable", _constant(node.slice), node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            address = re.match(r"(?:https?|ftp|s3|gs|abfss?)://\S+", node.value)
+            call = parents.get(node)
+            # An address that is only printed takes nothing in.
+            if address and not (isinstance(call, ast.Call) and dotted(call.func) == "print"):
+                yield source("remote", address[0], node)
+
+
+def _call(
+    node: ast.Call, flow: Flow, parents: dict[ast.AST, ast.AST], elapsed: set[int]
+) -> Iterator[tuple[Kind, str]]:
+    name = flow.resolve(dotted(node.func) or "")
+    method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    if name in SEEDERS:
+        if _fixed(node, flow):
+            for generator in SEEDERS[name]:
+                yield "random", f"seed {generator}"
+    elif name in UNSEEDED_GENERATORS:
+        if not _fixed(node, flow):
+            yield "random", f"numpy.Generator:{name}" if "numpy" in name else f"Random:{name}"
+    elif name in CLOCKS:
+        if not _converts(node, name):
+            yield ("timer" if id(node) in elapsed else "clock"), name
+    elif name in LISTINGS or method in LISTING_METHODS:
+        if not _order_free(node, parents):
+            yield "listing", name or method
+    elif name in ("set", "frozenset"):
+        if node.args and not _order_free(node, parents):
+            yield "hash", "set order"
+    elif name in ("os.getenv", "os.environ.get"):
+        if node.args:
+            yield "variable", _constant(node.args[0])
+    elif plain_kind := _by_name(name):
+        yield plain_kind, name
+    else:
+        yield from _drawn(node, name, method)
+
+
+def _by_name(name: str) -> Kind | None:
+    if name in ENTROPY or name.startswith("secrets."):
+        return "entropy"
+    if name in TIMERS or name.startswith("timeit."):
+        return "timer"
+    if name in REMOTE:
+        return "remote"
+    kinds: dict[str, Kind] = {"hash": "hash", "id": "identity"}
+    return kinds.get(name)
+
+
+def _converts(node: ast.Call, name: str) -> bool:
+    """Whether a function of the clock is given the time that it formats."""
+    if name in ("time.strftime",):
+        return len(node.args) > 1
+    return name in ("time.localtime", "time.gmtime", "time.ctime") and bool(node.args)
+
+
+def _drawn(node: ast.Call, name: str, method: str) -> Iterator[tuple[Kind, str]]:
+    keywords = {keyword.arg for keyword in node.keywords}
+    first, _, last = name.rpartition(".")
+    if first == "numpy.random" and last not in NUMPY_NOT_DRAWN:
+        yield "random", "numpy"
+    elif first == "random" and last not in RANDOM_NOT_DRAWN:
+        yield "random", "random"
+    elif (
+        name in TORCH_DRAWN
+        or name.startswith("torch.nn.init.")
+        or (name.startswith("torch.nn.") and last[:1].isupper() and "Loss" not in last)
+    ):
+        yield "random", "torch"
+    elif name.startswith(("tensorflow.random.", "tensorflow.keras.layers.", "keras.layers.")):
+        yield "random", "tensorflow"
+    elif name.startswith(("sklearn.", "umap.", "imblearn.")) and last in SEEDED_BY_NUMPY:
+        if not _seeded_by_keyword(node, "random_state") and not _shuffle_off(node, last):
+            yield "random", f"numpy:{last}"
+    elif (
+        method in ("sample", "rvs")
+        and not keywords & {"random_state", "seed"}
+        and first not in ("random", "numpy.random")
+    ):
+        yield "random", f"numpy:{method}"
+
+
+def _shuffle_off(node: ast.Call, last: str) -> bool:
+    shuffle = next((k.value for k in node.keywords if k.arg == "shuffle"), None)
+    value = shuffle.value if isinstance(shuffle, ast.Constant) else None
+    if last in ("KFold", "StratifiedKFold", "GroupKFold"):
+        return value is not True
+    return value is False
+
+
+def _seeded_by_keyword(node: ast.Call, word: str) -> bool:
+    return any(
+        keyword.arg == word
+        and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
+        for keyword in node.keywords
+    )
+
+
+def _fixed(node: ast.Call, flow: Flow) -> bool:
+    """Whether a seeding call is given a seed, and not one taken from the clock."""
+    given = [*node.args, *(keyword.value for keyword in node.keywords)]
+    if not given or (isinstance(given[0], ast.Constant) and given[0].value is None):
+        return False
+    for part in ast.walk(given[0]):
+        if isinstance(part, ast.Call):
+            name = flow.resolve(dotted(part.func) or "")
+            if name in CLOCKS or name in TIMERS or name in ENTROPY:
+                return False
+    return True
+
+
+def _order_free(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Whether the order of what an expression gives cannot show in what is made of it."""
+    parent = parents.get(node)
+    if isinstance(parent, ast.comprehension | ast.GeneratorExp | ast.ListComp):
+        while isinstance(parent, ast.comprehension | ast.GeneratorExp | ast.ListComp):
+            parent = parents.get(parent)
+    if isinstance(parent, ast.Compare):
+        return True
+    if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Sub | ast.BitAnd | ast.BitOr):
+        return _order_free(parent, parents)
+    if isinstance(parent, ast.Call):
+        name = dotted(parent.func) or ""
+        last = parent.func.attr if isinstance(parent.func, ast.Attribute) else name
+        if last in ("list", "tuple", "set"):
+            return _order_free(parent, parents)
+        return last in ORDER_FREE
+    return False
+
+
+def _elapsed(flow: Flow) -> set[int]:
+    """Return the clock calls that only serve to measure how long something takes."""
+    calls: set[int] = set()
+    stored: dict[str, list[int]] = {}
+    loads: dict[str, list[bool]] = {}
+    for cell in flow.cells:
+        if cell.tree is None:
+            continue
+        parents = {c: n for n in ast.walk(cell.tree) for c in ast.iter_child_nodes(n)}
+        for node in ast.walk(cell.tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                loads.setdefault(node.id, []).append(_subtracted(node, parents))
+            if not isinstance(node, ast.Call):
+                continue
+            if flow.resolve(dotted(node.func) or "") not in CLOCKS:
+                continue
+            parent = parents.get(node)
+            if _subtracted(node, parents):
+                calls.add(id(node))
+            elif isinstance(parent, ast.Assign):
+                for target in parent.targets:
+                    if isinstance(target, ast.Name):
+                        stored.setdefault(target.id, []).append(id(node))
+    for name, nodes in stored.items():
+        if loads.get(name) and all(loads[name]):
+            calls.update(nodes)
+    return calls
+
+
+def _subtracted(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    parent = parents.get(node)
+    return isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Sub)
+
+
+def _constant(node: ast.AST) -> str:
+    return (
+        node.value
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        else _text(node)
+    )
+
+
+def _text(node: ast.AST) -> str:
+    try:
+        text = " ".join(ast.unparse(node).split())
+    except (ValueError, RecursionError, AttributeError):
+        return ""
+    return text if len(text) < 80 else text[:79] + "…"
+
+
+def in_slice(sources: Sequence[Source], cells: frozenset[int], *kinds: Kind) -> list[Source]:
+    """Return the sources of some kinds that lie in a slice of the notebook."""
+    return [s for s in sources if s.cell in cells and (not kinds or s.kind in kinds)]

@@ -1,0 +1,25 @@
+"""What is the same in two outputs and what is not: pure, a module a kind of content."""
+
+from mlrepro_nb.verify.compare._cell import compare_cell
+from mlrepro_nb.verify.compare._difference import EXACT, Context, Difference, worst
+from mlrepro_nb.verify.compare._html import compare_html
+from mlrepro_nb.verify.compare._image import compare_images
+from mlrepro_nb.verify.compare._json import compare_json
+from mlrepro_nb.verify.compare._noise_mask import contradictory, without_noise
+from mlrepro_nb.verify.compare._svg import compare_svg
+from mlrepro_nb.verify.compare._text import compare_text
+
+__all__ = [
+    "EXACT",
+    "Context",
+    "Difference",
+    "compare_cell",
+    "compare_html",
+    "compare_images",
+    "compare_json",
+    "compare_svg",
+    "compare_text",
+    "contradictory",
+    "without_noise",
+    "worst",
+]

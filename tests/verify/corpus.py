@@ -1,0 +1,382 @@
+"""Notebooks with one planted fault each, and harmless ones: the data of the corpus.
+
+A case says which cells the file holds, what really ran for its reference, and
+what became of the project afterwards. The references are made by running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PENGUINS = "species,bill,mass\n" + "".join(
+    f"{('adelie', 'gentoo', 'chinstrap')[i % 3]},{38 + (i * 7) % 13 + i / 10:.1f},{3300 + i * 41}\n"
+    for i in range(40)
+)
+SALES = "day,units,price\n" + "".join(f"{i},{(i * 13) % 29},{2 + i % 5}.5\n" for i in range(1, 25))
+IMPORTS = "import numpy as np\nimport pandas as pd"
+
+
+@dataclass
+class Fault:
+    """A notebook and what became of it."""
+
+    name: str
+    cells: list[str]
+    """As the file holds them."""
+    expect: tuple[str, int | None] | None
+    """The cause and the cell to blame; None: it reproduces."""
+    ran: list[tuple[int | None, str]] | None = None
+    """What ran for the reference, in order: index in the file (or None) and source."""
+    files: dict[str, str] = field(default_factory=dict)
+    after: dict[str, str | None] = field(default_factory=dict)
+    """Files as they are at the time of the rerun; None: deleted."""
+    prelude: str = ""
+    """Run in the reference's kernel first: what only that machine had."""
+    edit: Callable[[dict], None] | None = None
+    """Done to the stored notebook."""
+    counts: bool = True
+    recorded: bool = False
+    """The reference is a record of the file as in `before`."""
+    before: dict[int, str] = field(default_factory=dict)
+    """With `recorded`: the sources that the cells had."""
+    verdicts: tuple[str, ...] = ()
+
+
+def order(cells: list[str], *indices: int) -> list[tuple[int | None, str]]:
+    return [(index, cells[index]) for index in indices]
+
+
+def replace(index: int, old: str, new: str) -> Callable[[dict], None]:
+    def edit(nb: dict) -> None:
+        changed = 0
+        for output in nb["cells"][index]["outputs"]:
+            if "text" in output and old in output["text"]:
+                output["text"] = output["text"].replace(old, new)
+                changed += 1
+            for mime, value in (output.get("data") or {}).items():
+                if isinstance(value, str) and old in value:
+                    output["data"][mime] = value.replace(old, new)
+                    changed += 1
+        assert changed, f"{old!r} is not in the outputs of cell {index}: {nb['cells'][index]}"
+
+    return edit
+
+
+def only(mime: str, index: int, old: str, new: str) -> Callable[[dict], None]:
+    def edit(nb: dict) -> None:
+        data = nb["cells"][index]["outputs"][0]["data"]
+        assert old in data[mime]
+        data[mime] = data[mime].replace(old, new)
+
+    return edit
+
+
+TRAIN = [
+    IMPORTS,
+    "df = pd.read_csv('penguins.csv')\ndf.describe()",
+    "heavy = df[df.mass > df.mass.quantile(0.6)]\nprint(len(heavy), heavy.bill.mean())",
+    "slope, offset = np.polyfit(df.bill, df.mass, 1)\n"
+    "residual = df.mass - (slope * df.bill + offset)\n"
+    "print('R2', round(1 - residual.var() / df.mass.var(), 6))",
+    "df.groupby('species').mass.agg(['mean', 'max'])",
+]
+DATA = {"penguins.csv": PENGUINS, "sales.csv": SALES}
+
+
+def build() -> list[Fault]:
+    """Return the corpus."""
+    faults: list[Fault] = []
+
+    def add(name: str, cells: list[str], expect: tuple[str, int | None] | None, **more) -> None:  # noqa: ANN003
+        more.setdefault("files", DATA)
+        faults.append(Fault(name=name, cells=cells, expect=expect, **more))
+
+    # --- out-of-order
+    cells = [IMPORTS, "print(total * rate)", "total = 120\nrate = 1.19"]
+    add("out-of-order/defined-below", cells, ("out-of-order", 1), ran=order(cells, 0, 2, 1))
+    cells = ["x = 1", "print('x is', x)", "x = 10", "print(x + 1)"]
+    add("out-of-order/redefined-below", cells, ("out-of-order", 1), ran=order(cells, 0, 2, 1, 3))
+    cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "df.head(3)", "df['units'] = df.units * 100",
+             "print(df.units.sum())"]  # fmt: skip
+    add("out-of-order/mutated-below", cells, ("out-of-order", 2), ran=order(cells, 0, 1, 3, 2, 4))
+    cells = [IMPORTS, "print(score(3))", "def score(v):\n    return v * weight", "weight = 2.5"]
+    add("out-of-order/function-below", cells, ("out-of-order", 1), ran=order(cells, 0, 2, 3, 1))
+
+    # --- deleted-definition
+    cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "print(df.units.sum() * vat)"]
+    add("deleted-definition/constant", cells, ("deleted-definition", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (None, "vat = 1.19"), (2, cells[2])])  # fmt: skip
+    cells = ["values = [3, 1, 2]", "print(clean(values))"]
+    add("deleted-definition/function", cells, ("deleted-definition", 1),
+        ran=[(0, cells[0]), (None, "def clean(v):\n    return sorted(v)"), (1, cells[1])])  # fmt: skip
+    cells = ["print(np.arange(4).sum())"]
+    add("deleted-definition/import", cells, ("deleted-definition", 0),
+        ran=[(None, "import numpy as np"), (0, cells[0])])  # fmt: skip
+
+    # --- edited-after-run
+    cells = ["threshold = 3", IMPORTS, "a = np.arange(10)\nprint((a > threshold).sum())",
+             "print('mean', a[a > threshold].mean())"]  # fmt: skip
+    add("edited-after-run/constant", cells, ("edited-after-run", 0),
+        ran=[(0, "threshold = 5"), *order(cells, 1, 2, 3)])  # fmt: skip
+    cells = list(TRAIN)
+    old = cells[2].replace("0.6", "0.8")
+    add("edited-after-run/method", cells, ("edited-after-run", 2),
+        ran=[*order(cells, 0, 1), (2, old), *order(cells, 3, 4)])  # fmt: skip
+    add("edited-after-run/recorded", list(TRAIN), ("edited-after-run", 2), recorded=True,
+        before={2: TRAIN[2].replace("0.6", "0.8")})  # fmt: skip
+    cells = ["k = 4", "y = k * 2\nprint(y)"]
+    add("edited-after-run/ran-again", cells, ("edited-after-run", 0),
+        ran=[(None, "k = 3"), (1, cells[1]), (0, cells[0])])  # fmt: skip
+
+    # --- edited-output
+    cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "revenue = (df.units * df.price).sum()",
+             "print('revenue', revenue)", "print('per day', revenue / len(df))"]  # fmt: skip
+    add(
+        "edited-output/stdout",
+        cells,
+        ("edited-output", 3),
+        edit=replace(3, "revenue 1", "revenue 9"),
+    )
+    add("edited-output/recorded", list(TRAIN), ("edited-output", 3), recorded=True,
+        edit=replace(3, "R2 0", "R2 1"))  # fmt: skip
+    add("edited-output/html-only", list(TRAIN), ("edited-output", 4),
+        edit=only("text/html", 4, "4899", "5899"))  # fmt: skip
+
+    # --- missing-file
+    add("missing-file/csv", list(TRAIN), ("missing-file", 1), after={"penguins.csv": None})
+    cells = [
+        "from pathlib import Path",
+        "text = Path('notes/readme.txt').read_text()",
+        "print(len(text))",
+    ]
+    add("missing-file/pathlib", cells, ("missing-file", 1),
+        files={"notes/readme.txt": "hello\n"}, after={"notes/readme.txt": None})  # fmt: skip
+    cells = [
+        "import json",
+        "with open('config.json') as f:\n    config = json.load(f)",
+        "print(config['a'])",
+    ]
+    add("missing-file/recorded", cells, ("missing-file", 1), files={"config.json": '{"a": 1}'},
+        after={"config.json": None}, recorded=True)  # fmt: skip
+    cells = ["import numpy as np\nnp.save('w.npy', np.arange(3))" if False else "import numpy as np",
+             "w = np.load('weights.npy')\nprint(w.sum())"]  # fmt: skip
+    add("missing-file/numpy", cells, ("missing-file", 1),
+        prelude="import numpy; numpy.save('weights.npy', numpy.arange(3))",
+        after={"weights.npy": None})  # fmt: skip
+
+    # --- changed-data
+    changed = PENGUINS.replace("3300", "3301", 1)
+    add("changed-data/one-byte", list(TRAIN), ("changed-data", 1), recorded=True,
+        after={"penguins.csv": changed})  # fmt: skip
+    cells = ["import json", "config = json.load(open('config.json'))", "print(config['rate'] * 3)"]
+    add("changed-data/json", cells, ("changed-data", 1), files={"config.json": '{"rate": 2}'},
+        after={"config.json": '{"rate": 5}'}, recorded=True)  # fmt: skip
+    add("changed-data/never-recorded", list(TRAIN), ("changed-data", 1),
+        after={"penguins.csv": changed})  # fmt: skip
+    cells = [IMPORTS, "DATA = 'sales.csv'", "df = pd.read_csv(DATA)", "print(df.units.sum())"]
+    add("changed-data/rows-gone", cells, ("changed-data", 2), recorded=True,
+        after={"sales.csv": "\n".join(SALES.splitlines()[:-5]) + "\n"})  # fmt: skip
+
+    # --- absolute-path
+    cells = [IMPORTS, "df = pd.read_csv('/home/alice/project/penguins.csv')", "print(len(df))"]
+    alice = (
+        "import pandas\n_r = pandas.read_csv\npandas.read_csv = lambda p: _r(p.rpartition('/')[2])"
+    )
+    add("absolute-path/home", cells, ("absolute-path", 1), prelude=alice)
+    cells = [
+        IMPORTS,
+        r"df = pd.read_csv('C:\\Users\\bob\\Desktop\\penguins.csv')",
+        "print(len(df))",
+    ]
+    add("absolute-path/windows", cells, ("absolute-path", 1), prelude=alice.replace("'/'", r"'\\'"))
+    cells = [
+        IMPORTS,
+        "BASE = '/Users/carol/work'",
+        "df = pd.read_csv(BASE + '/penguins.csv')",
+        "print(len(df))",
+    ]
+    add("absolute-path/joined", cells, ("absolute-path", 1), prelude=alice)
+    cells = ["import os\nos.chdir('/home/dave/analysis')", "print(open('sales.csv').readline())"]
+    add(
+        "absolute-path/chdir",
+        cells,
+        ("absolute-path", 0),
+        prelude="import os; os.chdir = lambda p: None",
+    )
+
+    # --- undeclared-dependency
+    stub = ("import sys, types\nfor _n in ('xgboost', 'cv2', 'skimage', 'skimage.filters'):\n"
+            "    sys.modules[_n] = types.ModuleType(_n)\nsys.modules['cv2'].__version__ = '4'\n"
+            "sys.modules['skimage.filters'].sobel = abs\nsys.modules['xgboost'].XGBClassifier = dict")  # fmt: skip
+    cells = [
+        IMPORTS,
+        "from xgboost import XGBClassifier\nclf = XGBClassifier(depth=3)",
+        "print(clf)",
+    ]
+    add("undeclared-dependency/xgboost", cells, ("undeclared-dependency", 1), prelude=stub)
+    add("undeclared-dependency/other-name", ["import cv2", "print(cv2.__version__)"],
+        ("undeclared-dependency", 0), prelude=stub)  # fmt: skip
+    add("undeclared-dependency/submodule", ["x = -2", "from skimage.filters import sobel\nprint(sobel(x))"],
+        ("undeclared-dependency", 1), prelude=stub)  # fmt: skip
+
+    # --- unseeded-randomness
+    cells = [IMPORTS, "x = np.random.rand(5)", "print(x.mean())", "print(len(x))"]
+    add("unseeded-randomness/numpy", cells, ("unseeded-randomness", 1))
+    cells = ["import random", "deck = list(range(52))\nrandom.shuffle(deck)", "print(deck[:5])"]
+    add("unseeded-randomness/random", cells, ("unseeded-randomness", 1))
+    cells = ["import numpy as np", "rng = np.random.default_rng()", "print(rng.normal(size=3))"]
+    add("unseeded-randomness/default-rng", cells, ("unseeded-randomness", 1))
+    cells = [IMPORTS + "\nfrom sklearn.model_selection import train_test_split",
+             "df = pd.read_csv('penguins.csv')",
+             "train, test = train_test_split(df, test_size=0.3)",
+             "print('test mass', test.mass.mean())", "print(len(train), len(test))"]  # fmt: skip
+    add("unseeded-randomness/split", cells, ("unseeded-randomness", 2))
+    cells = [IMPORTS, "df = pd.read_csv('penguins.csv')", "df.sample(3)"]
+    add("unseeded-randomness/sample-recorded", cells, ("unseeded-randomness", 2), recorded=True)
+
+    # --- clock
+    add(
+        "clock/now",
+        ["from datetime import datetime", "print('run at', datetime.now())"],
+        ("clock", 1),
+    )
+    cells = [
+        "import time",
+        "stamp = time.strftime('%Y-%m-%d %H:%M:%S')",
+        "print(f'Report of {stamp}')",
+    ]
+    add("clock/strftime", cells, ("clock", 1))
+    cells = [
+        "import datetime as dt",
+        "today = dt.date.today()",
+        "age = today.year - 1990\nprint('age', age)",
+    ]
+    add("clock/year", cells, ("clock", 1), edit=replace(2, "age ", "age 1"))
+    add("clock/epoch", ["import time", "print(time.time())"], ("clock", 1))
+
+    # --- output-loss
+    cells = [IMPORTS, "df = pd.read_csv('penguins.csv')",
+             "try:\n    extra = open('token.txt').read()\n    print('rows', len(df))\n"
+             "    print(df.describe())\nexcept OSError:\n    pass"]  # fmt: skip
+    add("output-loss/swallowed", cells, ("output-loss", 2), files={**DATA, "token.txt": "x"},
+        after={"token.txt": None})  # fmt: skip
+    cells = ["import os", "if os.path.exists('results.csv'):\n    for line in open('results.csv'):\n"
+             "        print(line, end='')"]  # fmt: skip
+    add("output-loss/branch", cells, ("output-loss", 1), files={"results.csv": SALES},
+        after={"results.csv": None})  # fmt: skip
+
+    # --- beyond what is asked for
+    cells = ["count = 1", "count = count * 3", "print(count)"]
+    add(
+        "repeated-execution/multiply",
+        cells,
+        ("repeated-execution", 1),
+        ran=order(cells, 0, 1, 1, 2),
+    )
+    cells = ["import numpy as np\nnp.random.seed(1)", "x = np.random.rand(3)", "print(x)"]
+    add("shifted-stream/drawn-twice", cells, ("shifted-stream", 1), ran=order(cells, 0, 1, 1, 2))
+    add("interactive-input/input", ["name = input('who? ')", "print('hi', name)"],
+        ("interactive-input", 0), prelude="import builtins; builtins.input = lambda p: 'me'\nget_ipython().user_ns['input'] = builtins.input")  # fmt: skip
+    add("python2/name", ["for i in xrange(3):\n    print(i)"], ("python2", 0),
+        prelude="get_ipython().user_ns['xrange'] = range")  # fmt: skip
+    add("api-change/append", [IMPORTS, "df = pd.DataFrame({'a': [1]})", "df = df.append({'a': 2}, ignore_index=True)\nprint(len(df))"],
+        ("api-change", 2), prelude="import pandas as pd; pd.DataFrame.append = lambda s, r, ignore_index: s")  # fmt: skip
+    add("api-change/attribute", ["import numpy as np", "print(np.float(3))"], ("api-change", 1),
+        prelude="import numpy; numpy.float = float")  # fmt: skip
+    add("environment-variable/key", ["import os", "print(os.environ['PLANTED_TOKEN'][:2])"],
+        ("environment-variable", 1), prelude="import os; os.environ['PLANTED_TOKEN'] = 'abc'")  # fmt: skip
+    add("entropy/uuid", ["import uuid", "run = uuid.uuid4()", "print(run)"], ("entropy", 1))
+    add("hash-seed/set", ["words = 'the quick brown fox jumps over lazy dogs again'.split()", "for w in set(words):\n    print(w)"],
+        ("hash-seed", 1))  # fmt: skip
+    add("listing-order/listdir", ["import os", "print([f for f in os.listdir('parts')])"],
+        ("listing-order", 1), files={f"parts/{n}.csv": n for n in "bdaceghf"},
+        edit=replace(1, "[", "['b.csv', "))  # fmt: skip
+    cells = ["x = 2", "x = 50", "print(x)"]
+    add("skipped-cell/not-run", cells, ("skipped-cell", 1), ran=order(cells, 0, 2))
+    add("exception/assert", ["import os", "assert os.path.exists('flag')", "print('ok')"],
+        ("exception", 1), files={"flag": ""}, after={"flag": None})  # fmt: skip
+
+    # --- benign: nothing to report
+    add(
+        "benign/addresses",
+        ["class A:\n    pass", "A()", "print(A(), [A(), object()])", "print(lambda: 0)"],
+        None,
+    )
+    add("benign/timings", ["import time\nt0 = time.time()", "total = sum(range(1000))\nprint(f'took {time.time() - t0:.5f} s')",
+                           "%time y = sum(range(100000))", "elapsed = time.time() - t0\nprint(elapsed)",
+                           "%timeit -n 2 -r 2 sum(range(10))"], None)  # fmt: skip
+    add("benign/progress", ["from tqdm import tqdm\nimport sys, time", "for i in tqdm(range(3), file=sys.stdout):\n    time.sleep(0.05)",
+                            "for i in range(3):\n    print(f'\\r{i}/3 [{time.perf_counter():.2f}s]', end='')\nprint('\\rdone')"], None)  # fmt: skip
+    add("benign/warnings", ["import warnings", "warnings.warn('careful')\nprint('ok')"], None)
+    add("benign/float-noise", [IMPORTS, "print(0.1 + 0.2, np.pi)", "pd.DataFrame({'a': [0.1 + 0.2, 1e-3]})"], None,
+        edit=replace(1, "0.30000000000000004", "0.3"))  # fmt: skip
+    add("benign/picture", ["import matplotlib.pyplot as plt", "fig, ax = plt.subplots()\nax.plot([1, 3, 2])\nplt.show()"], None,
+        edit=reencode)  # fmt: skip
+    add("benign/dict-order", ["d = {'b': 1, 'a': [2, 3]}\nprint(d)"], None,
+        edit=replace(0, "{'b': 1, 'a': [2, 3]}", "{'a': [2, 3], 'b': 1}"))  # fmt: skip
+    add(
+        "benign/temporary",
+        [
+            "import tempfile, os",
+            "d = tempfile.mkdtemp()\nprint('in', d)",
+            "print(os.path.join(d, 'x.csv'))",
+        ],
+        None,
+    )
+    add(
+        "benign/cwd",
+        ["import os", "print(os.getcwd())", "print(os.path.abspath('penguins.csv'))"],
+        None,
+    )
+    add("benign/model", list(TRAIN), None)
+    add("benign/recorded", list(TRAIN), None, recorded=True)
+    cells = [IMPORTS + "\nfrom sklearn.ensemble import RandomForestClassifier",
+             "df = pd.read_csv('penguins.csv')",
+             "clf = RandomForestClassifier(n_estimators=5, random_state=0).fit(df[['bill', 'mass']], df.species)\nclf",
+             "print(clf.score(df[['bill', 'mass']], df.species))"]  # fmt: skip
+    add("benign/seeded", cells, None)
+    add("benign/styler", [IMPORTS, "pd.DataFrame({'a': [1.5, 2.5]}).style.format('{:.1f}')"], None)
+    add("benign/raises", ["1 / 0", "print('after')"], None)
+    add("benign/counts-gone", ["print(1)", "2 + 2"], None, counts=False)
+    add(
+        "benign/writes",
+        [
+            IMPORTS,
+            "pd.read_csv('sales.csv').to_csv('copy.csv', index=False)",
+            "print(open('copy.csv').read()[:20])",
+        ],
+        None,
+    )
+    cells = ["import numpy as np", "a = np.arange(3)", "print(a)", "b = a + 1\nprint(b)"]
+    add("benign/odd-order", cells, None, ran=order(cells, 0, 1, 3, 2))
+    cells = ["# scratch", "n = 3", "n = 3\nprint(n)"]
+    add("benign/ran-twice", cells, None, ran=order(cells, 0, 1, 2, 2))
+    return faults
+
+
+def reencode(nb: dict) -> None:
+    """Store the picture of the second cell with other PNG compression."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    for output in nb["cells"][1]["outputs"]:
+        data = output.get("data", {})
+        if "image/png" in data:
+            picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+            file = io.BytesIO()
+            picture.save(file, "PNG", compress_level=1)
+            data["image/png"] = base64.b64encode(file.getvalue()).decode()
+
+
+def write_files(folder: Path, files: dict[str, str | None]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        if text is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
