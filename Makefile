@@ -34,7 +34,7 @@ $(UV):
 	@touch $@ .venv/.demo
 
 demo: .venv/.demo
-	@$(BIN)/python -m mlrepro_nb.faces.demo notebooks/00-tour.ipynb
+	@$(BIN)/python notebooks/tour.py
 
 test: .venv/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
