@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
+from tests.conftest import ROOT, git
+
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-PATIENCE = 300_000
+PATIENCE = 120_000
 """Milliseconds. A bound for what hangs, not a measure: CI machines are slow."""
 
 
@@ -40,10 +43,19 @@ def artifacts() -> Path:
     return folder
 
 
-@pytest.fixture
-def lab(project: Path, tmp_path: Path) -> Iterator[Lab]:
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab on the tour's project, with settings and kernels of its own."""
     pytest.importorskip("jupyterlab")
+    tmp_path = tmp_path_factory.mktemp("lab")
+    project = tmp_path / "project"
+    project.mkdir()
+    shutil.copy(ROOT / "notebooks" / "00-tour.ipynb", project)
+    shutil.copytree(ROOT / "notebooks" / "data", project / "data")
+    (project / ".gitignore").write_text("mlruns/\nmlflow.db*\n.ipynb_checkpoints/\n", "utf-8")
+    git(project, "init", "-q")
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "The tour")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -57,7 +69,14 @@ def lab(project: Path, tmp_path: Path) -> Iterator[Lab]:
     (settings / "notification.jupyterlab-settings").write_text(
         '{"checkForUpdates": false, "fetchNews": "false"}', encoding="utf-8"
     )
+    settings = settings.parent / "notebook-extension"
+    settings.mkdir()
+    # Else cells out of sight are taken out of the page, and a test could not look at them.
+    (settings / "tracker.jupyterlab-settings").write_text(
+        '{"windowingMode": "none"}', encoding="utf-8"
+    )
     environment = {**os.environ, **folders, "JUPYTER_TOKEN": token}
+    environment.pop("MLREPRO_STORE", None)
     log = (tmp_path / "lab.log").open("w")
     server = subprocess.Popen(
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def node(page: Any, kind: str, text: str = "") -> Any:
 @pytest.fixture
 def small(lab: Lab, page: Any) -> Notebook:
     """A notebook that runs in a moment, open and run."""
-    path = lab.folder / "small.ipynb"
+    name = f"small-{uuid.uuid4().hex[:6]}.ipynb"
+    path = lab.folder / name
     path.write_text(json.dumps(SMALL), encoding="utf-8")
     with_cells(
         path,
@@ -42,7 +44,7 @@ def small(lab: Lab, page: Any) -> Notebook:
     )
     git(lab.folder, "add", ".")
     git(lab.folder, "commit", "-qm", "small")
-    notebook = Notebook(page, lab, "small.ipynb")
+    notebook = Notebook(page, lab, name)
     notebook.open()
     notebook.run_all()
     page.wait_for_selector(".mlrepro-lineage .lg-node")
@@ -184,8 +186,8 @@ def test_a_saved_notebook_shows_the_picture_without_a_kernel(
     assert page.locator(".mlrepro-static:visible").count() == 0, "the live view stands alone"
     saved = small.save()
     outputs = [o for cell in saved["cells"] for o in cell.get("outputs", ())]
-    ours = [o for o in outputs if any(m.startswith("application/vnd.mlrepro.") for m in o["data"])
-            ] if all("data" in o for o in outputs) else []  # fmt: skip
+    types = [mime for o in outputs for mime in o.get("data", ())]
+    ours = [mime for mime in types if mime.startswith("application/vnd.mlrepro.")]
     assert len(ours) >= 4
 
     page_html = html_text(saved)
@@ -201,7 +203,7 @@ def test_a_saved_notebook_shows_the_picture_without_a_kernel(
 
     small.command("kernelmenu:shutdown")
     page.goto("about:blank")
-    page.goto(f"{small.lab.url}/lab/tree/small.ipynb?reset&token={small.lab.token}")
+    page.goto(f"{small.lab.url}/lab/tree/{small.path}?reset&token={small.lab.token}")
     page.wait_for_selector(".mlrepro-static img")
     assert page.locator(".mlrepro-static img").is_visible()
     page.screenshot(path=str(artifacts / "lab-reopened.png"))

@@ -100,17 +100,6 @@ def kubectl(kubernetes: str) -> Kubectl:
         )  # fmt: skip
         return done.stdout
 
-    # A kubelet that cannot measure disks (tests/cluster) reports none, and no pod that asks
-    # for some would land.
-    storage = "jsonpath={.items[0].status.capacity.ephemeral-storage}"
-    if not run("get", "nodes", "-o", storage):
-        node = run("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
-        patch = [
-            {"op": "add", "path": f"/status/{what}/ephemeral-storage", "value": "50Gi"}
-            for what in ("capacity", "allocatable")
-        ]
-        command = ("patch", "node", node, "--subresource=status", "--type=json", "-p")
-        run(*command, json.dumps(patch))
     return run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -71,8 +72,9 @@ def _nondeterminism(case: Case, index: int) -> Cause | None:
         return _source(case, index, sources, "clock")
     if "order" in hints and "hash" in kinds:
         return _source(case, index, sources, "hash")
-    if drawn:
-        return drawn[0]
+    seen = {s.cell for s in sources if s.kind == "random"}
+    if drawn and (not seen or any(found.cell in seen for found in drawn)):
+        return next((found for found in drawn if found.cell in seen), drawn[0])
     for kind in ("random", "entropy", "hash", "clock"):
         if kind in kinds:
             return _source(case, index, sources, kind)
@@ -109,9 +111,19 @@ def _drawn(case: Case, upstream: frozenset[int]) -> Iterator[Cause]:
             cell = ids.get(executions[0].id) if executions else use.cell
             if not own:
                 cell = case.here(use.execution, use.cell)
+            # Importing a library may draw; that shows in no result.
+            if cell is not None and _only_imports(case, cell):
+                continue
             if not use.seeded and cell in upstream and cell is not None:
                 yield _unseeded(cell, use.generator, f"the state of {use.generator} moved in cell "
                                 f"{cell}, and nothing had seeded it")  # fmt: skip
+
+
+def _only_imports(case: Case, cell: int) -> bool:
+    flow = case.flow.by_index.get(cell)
+    return flow is not None and flow.tree is not None and all(
+        isinstance(statement, ast.Import | ast.ImportFrom) for statement in flow.tree.body
+    )  # fmt: skip
 
 
 def _unseeded(cell: int, generator: str, evidence: str) -> Cause:

@@ -242,6 +242,17 @@ start_daemons() {
     await kube-controller-manager 60 admin get serviceaccount default
 }
 
+# A kubelet that cannot measure disks (localStorageCapacityIsolation: false) reports no
+# ephemeral-storage, and no pod that requests some would ever land.
+advertise_storage() {
+    local what patch=()
+    for what in capacity allocatable; do
+        patch+=("{\"op\":\"add\",\"path\":\"/status/$what/ephemeral-storage\",\"value\":\"50Gi\"}")
+    done
+    admin patch node "$node" --subresource=status --type=json \
+        --patch "[${patch[0]},${patch[1]}]" >/dev/null
+}
+
 up_kubernetes() {
     local daemon all=yes any='' pause
     build_programs
@@ -251,6 +262,7 @@ up_kubernetes() {
     done
     if [[ $all ]]; then
         await kubelet 60 node_ready
+        advertise_storage
         say "kubernetes: runs"
         return
     fi
@@ -266,6 +278,7 @@ up_kubernetes() {
     configure_containerd "$pause"
     configure_kubelet
     start_daemons
+    advertise_storage
     say "kubernetes: node $node is Ready"
 }
 
