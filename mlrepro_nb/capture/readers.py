@@ -23,8 +23,8 @@ _Reader = tuple[str, str, int, Access]
 
 READERS: dict[str, tuple[_Reader, ...]] = {
     "pyarrow": (
-        ("memory_map", "path", 0, "read"),
-        ("OSFile", "path", 0, "read"),
+        ("memory_map", "path", 0, "both"),
+        ("OSFile", "path", 0, "both"),
         ("input_stream", "source", 0, "read"),
         ("output_stream", "source", 0, "write"),
     ),
@@ -225,7 +225,7 @@ def _note(
 
 
 def _of_mode(mode: str) -> Access:
-    if mode in ("r", "None"):
+    if mode in ("r", "rb", "None"):
         return "read"
     return "write" if mode[0] in "wx" else "both"
 

@@ -314,18 +314,23 @@ class Recorder:
             return
         if content.get("silent") or not content.get("store_history", True):
             return
-        before = getattr(self.shell, "execution_count", 1) - 1
-        if before > 0:
-            self.gap(f"{before} cells ran before the recording started.")
+        if before := self._cells_before():
+            self.gap(f"{before} executions came before the recording started.")
         self._begin(
             str(content.get("code", "")), parent["header"]["msg_id"], self._cell_id(None, parent)
         )
 
     # --- the rest
 
+    def _cells_before(self) -> int:
+        """Return how many executions came before the running one."""
+        history = getattr(self.shell, "history_manager", None)
+        # Its list starts with an empty text and ends with the cell that is running.
+        return max(0, len(getattr(history, "input_hist_raw", ())) - 2)
+
     def _is_fresh(self) -> bool:
         """Return whether no code of the user's has run in this kernel yet."""
-        if getattr(self.shell, "execution_count", 1) > 1:
+        if self._cells_before():
             return False
         code = str((self._parent().get("content") or {}).get("code", ""))
         return not imported_names(code) - {"mlrepro_nb"}

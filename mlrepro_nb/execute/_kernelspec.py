@@ -52,5 +52,12 @@ def kernel_name(nb: NotebookNode, kernel: str | None = None) -> str:
     raise KernelError(f"The notebook's kernel {wanted!r} is not installed on this machine.", remedy)
 
 
+def kernel_language(name: str) -> str:
+    """Return the language of an installed kernelspec."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    return str(KernelSpecManager().get_kernel_spec(name).language or "python")
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(names) or "none (pip install ipykernel)"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from mlrepro_nb.errors import KernelError
-from mlrepro_nb.execute._kernelspec import kernel_name
+from mlrepro_nb.execute._kernelspec import kernel_language, kernel_name
 from mlrepro_nb.execute._parameters import check_parameters
 from mlrepro_nb.model import Report, Step, silent
 
@@ -173,7 +173,9 @@ def _prepared(nb: NotebookNode, parameters: Mapping[str, Any], name: str) -> Not
         logging.getLogger("papermill").setLevel(logging.ERROR)
         for cell in executed.cells:
             cell.metadata.setdefault("tags", [])  # papermill reads them of every cell
-        executed = parameterize_notebook(executed, dict(parameters), kernel_name=name)
+        executed = parameterize_notebook(
+            executed, dict(parameters), kernel_name=name, language=kernel_language(name)
+        )
     return executed
 
 

@@ -243,7 +243,7 @@ def _write(first: Rerun, found: Reference, output: Path | None) -> Path:
         folder = found.store.root / "executed" if found.store else Path(tempfile.mkdtemp(
             prefix="mlrepro-executed-"))  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
-        output = folder / f"{found.path.stem}-{stamp}-{os.getpid()}.ipynb"
+        output = folder / f"{found.path.stem}-{stamp}-{os.urandom(3).hex()}.ipynb"
     handle, temporary = tempfile.mkstemp(dir=output.resolve().parent, prefix=".mlrepro-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass") as file:

@@ -60,7 +60,7 @@ def test_absolute_paths_into_the_project_are_led_into_the_copy(folder):
     target = folder / "out.txt"
     path = write(
         folder / "a.ipynb",
-        (f"import os\nos.makedirs('{folder}/new')\nopen('{target}', 'w').write('x')", ""),
+        (f"import os\nos.makedirs('{folder}/new')\n_ = open('{target}', 'w').write('x')", ""),
         (f"print(open('{target}').read(), os.path.exists('{target}'))", "x True\n"),
     )
     assert verify(path).verdict in REPRODUCED
