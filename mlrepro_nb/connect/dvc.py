@@ -34,12 +34,13 @@ def pointer(root: Path, path: Path) -> DvcPointer | None:
         if candidate == root or not candidate.is_relative_to(root):
             break
         sidecar = candidate.with_name(f"{candidate.name}.dvc")
-        for out in _load(sidecar).get("outs") or ():
+        for out in _listed(_load(sidecar), "outs"):
             if _names(out, sidecar.parent, path):
                 return _pointer(root, sidecar, out)
         lock = candidate.parent / "dvc.lock"
-        for stage in (_load(lock).get("stages") or {}).values():
-            for out in (*(stage.get("outs") or ()), *(stage.get("deps") or ())):
+        stages = _load(lock).get("stages")
+        for stage in stages.values() if isinstance(stages, dict) else ():
+            for out in (*_listed(stage, "outs"), *_listed(stage, "deps")):
                 if _names(out, lock.parent, path):
                     return _pointer(root, lock, out)
     return None
@@ -49,6 +50,11 @@ def _pointer(root: Path, file: Path, out: dict[str, Any]) -> DvcPointer:
     return DvcPointer(
         file=file.relative_to(root).as_posix(), md5=str(out["md5"]), remote=_remote(root)
     )
+
+
+def _listed(owner: Any, key: str) -> list[Any]:
+    found = owner.get(key) if isinstance(owner, dict) else None
+    return found if isinstance(found, list) else []
 
 
 def _names(out: Any, folder: Path, path: Path) -> bool:

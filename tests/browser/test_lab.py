@@ -168,7 +168,7 @@ def test_it_fits_dark_themes_and_narrow_windows(
     page.evaluate(
         "window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
     )
-    page.wait_for_selector("body[data-jp-theme-light=false]")
+    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
     small.shot(".mlrepro-lineage", artifacts / "lab-lineage-dark.png")
     small.shot(".mlrepro-build", artifacts / "lab-form-dark.png")
     page.set_viewport_size({"width": 700, "height": 1000})

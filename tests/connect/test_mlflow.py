@@ -1,0 +1,58 @@
+"""Runs, models and tags, against real tracking stores."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mlrepro_nb.connect import mlflow as door
+
+
+def _run_python(code: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_run_in_sqlite_is_tagged_without_importing_mlflow(tmp_path: Path) -> None:
+    run_id = _run_python(
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///m.db')\n"
+        "with mlflow.start_run() as r: print(r.info.run_id)",
+        tmp_path,
+    ).splitlines()[-1]
+    uri = door.absolute_uri("sqlite:///m.db", tmp_path)
+    assert "mlflow" not in sys.modules
+    for digest in ("sha256:1", "sha256:2"):
+        door.tag_run(run_id, digest, uri)
+    said = _run_python(
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///m.db')\n"
+        f"print(mlflow.get_run('{run_id}').data.tags['{door.RECORD_TAG}'])",
+        tmp_path,
+    )
+    assert said.splitlines()[-1] == "sha256:2"
+
+
+def test_uris_mean_the_same_from_anywhere(tmp_path: Path) -> None:
+    assert door.absolute_uri("sqlite:///a.db", tmp_path) == f"sqlite:///{tmp_path}/a.db"
+    assert door.absolute_uri("mlruns", tmp_path) == f"{tmp_path}/mlruns"
+    for fixed in ("http://h:5000", "sqlite:////a/b.db", "databricks", "file:///x"):
+        assert door.absolute_uri(fixed, tmp_path) == fixed
+
+
+def test_a_models_digest_is_over_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a").write_text("1")
+    first = door.digest_of_files(tmp_path / "m")
+    (tmp_path / "m" / "a").write_text("2")
+    second = door.digest_of_files(tmp_path / "m")
+    (tmp_path / "m" / "a").rename(tmp_path / "m" / "b")
+    assert len({first, second, door.digest_of_files(tmp_path / "m")}) == 3
+
+
+def test_without_mlflow_there_are_no_runs() -> None:
+    assert door.active_run_ids() == []
