@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mlrepro_nb.connect import uv
 from mlrepro_nb.errors import NotFoundError, StoreError
 from mlrepro_nb.model import Environment, digest, short
-from mlrepro_nb.store import Store
+from mlrepro_nb.store import Store, write_atomically
 
 
 def _pointer(store: Store, pins: Sequence[str], environment: Environment) -> Path:
@@ -46,8 +44,5 @@ def resolve(store: Store, pins: Sequence[str], environment: Environment) -> str:
     blob = store.blobs.put(made.encode())
     with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to fail
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=pointer.parent, prefix=".tmp-")
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(blob)
-        os.replace(temporary, pointer)
+        write_atomically(pointer, blob.encode("ascii"))
     return made

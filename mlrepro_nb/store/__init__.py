@@ -9,8 +9,9 @@ The journal holds what live kernels have reported so far, an event a row, so
 that a kernel that is killed leaves everything up to its last cell.
 """
 
+from mlrepro_nb.store._atomic import write_atomically
 from mlrepro_nb.store._blobs import Blobs
 from mlrepro_nb.store._keys import keys
 from mlrepro_nb.store._store import Entry, Session, Store, project_root
 
-__all__ = ["Blobs", "Entry", "Session", "Store", "keys", "project_root"]
+__all__ = ["Blobs", "Entry", "Session", "Store", "keys", "project_root", "write_atomically"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from mlrepro_nb.errors import NotFoundError, StoreError
 from mlrepro_nb.model import digest_bytes
+from mlrepro_nb.store._atomic import write_atomically
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -40,18 +38,7 @@ class Blobs:
             return digest
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(temporary, 0o444)
-                os.replace(temporary, path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+            write_atomically(path, data, mode=0o444)
         except OSError as error:
             raise StoreError(
                 f"The store at {self.root.parent} cannot be written: {error.strerror}.",

@@ -341,13 +341,22 @@ class Store:
         return [(kind, json.loads(data)) for kind, data in rows]
 
     def sessions(self, *, sealed: bool | None = None) -> list[Session]:
-        """Return the journals, newest first; those sealed into a record or not, or all."""
+        """Return the journals, newest first.
+
+        `sealed` False gives those that hold cells which no record holds yet.
+        """
         with self._read() as db:
             rows = db.execute(
-                "SELECT id, notebook, started, pid, record FROM session ORDER BY started DESC"
+                "SELECT id, notebook, started, pid, record, EXISTS ("
+                "  SELECT 1 FROM event WHERE session = id AND kind = 'begin' AND number >"
+                "  (SELECT max(number) FROM event WHERE session = id AND kind = 'seal')"
+                ") FROM session ORDER BY started DESC"
             ).fetchall()
-        found = [Session(id=i, notebook=n, started=s, pid=p, record=r) for i, n, s, p, r in rows]
-        return [s for s in found if sealed is None or (s.record is not None) == sealed]
+        return [
+            Session(id=i, notebook=n, started=s, pid=p, record=r)
+            for i, n, s, p, r, more in rows
+            if sealed is None or (r is not None and not more) == sealed
+        ]
 
     def seal_session(self, session: str, record: str) -> None:
         """Note the record that a journal became."""

@@ -66,12 +66,12 @@ def test_the_tour_is_run_drawn_and_containerized(
     for kind, text in (
         ("commit", git(lab.folder, "rev-parse", "HEAD")[:12]), ("notebook", TOUR),
         ("data", "data/wine.csv"), ("cell", "train (cell 10)"), ("run", "MLflow"),
-        ("model", "wine-forest"), ("record", ""),
+        ("model", "wine-classifier"), ("record", ""),
     ):  # fmt: skip
         assert node(page, kind, text).count() == 1, (kind, text)
     node(page, "cell", "train").click()
     side = page.locator(".lg-side")
-    assert "RandomForestClassifier" in side.inner_text()
+    assert "LogisticRegression" in side.inner_text()
     assert "lg-kin" in (node(page, "commit").get_attribute("class") or "")
     tour.shot(".mlrepro-lineage", artifacts / "lab-tour-lineage.png")
 

@@ -13,7 +13,7 @@ import pytest
 
 from mlrepro_nb.errors import NotFoundError, StoreError, StoreVersionError
 from mlrepro_nb.model import Record, Verification, digest
-from mlrepro_nb.store import Store
+from mlrepro_nb.store import Store, write_atomically
 from tests.records import a_record
 
 
@@ -142,6 +142,36 @@ def test_a_killed_kernel_leaves_everything_up_to_its_last_event(store: Store) ->
     assert done.returncode == -signal.SIGKILL
     (session,) = store.sessions(sealed=False)
     assert [data["i"] for _, data in store.events(session.id)] == list(range(10))
+
+
+def test_cells_that_ran_after_the_seal_are_not_forgotten(store: Store) -> None:
+    session = store.open_session("n.ipynb")
+    store.append(session, "begin", {"order": 0})
+    store.append(session, "seal", {})
+    store.seal_session(session, store.put(a_record()))
+    store.append(session, "end", {"order": 0})
+    assert store.sessions(sealed=False) == []
+    store.append(session, "begin", {"order": 1})
+    assert [s.id for s in store.sessions(sealed=False)] == [session]
+
+
+def test_keys_and_digests_are_found_by_their_start(store: Store) -> None:
+    name = store.put(a_record())
+    assert store.find_keys("commit:1a2b3c") == ["commit:1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"]
+    assert store.find_keys("commit:%") == []
+    assert store.find_digests(name[7:12], "record") == [name]
+    assert store.find_digests(name[7:12], "image") == []
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o640)
+    write_atomically(path, b"new")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o640)
+    with pytest.raises(OSError, match="missing"):
+        write_atomically(tmp_path / "missing" / "file", b"")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_forked_child_opens_its_own_connection(store: Store) -> None:

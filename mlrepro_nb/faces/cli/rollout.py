@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +103,10 @@ def _write(output: Path, text: str) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
+    from mlrepro_nb.store import write_atomically
+
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".mlrepro-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_atomically(path, text.encode())
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written: {error.strerror}.", "Choose another."

@@ -52,16 +52,12 @@ def command(
 
 
 def _write(path: Path, text: str) -> None:
-    import os
-
     from mlrepro_nb.errors import UsageError
+    from mlrepro_nb.store import write_atomically
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
+        write_atomically(path, text.encode("utf-8", "replace"))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.", "Name another file."
         ) from error

@@ -16,7 +16,7 @@ import anywidget
 import traitlets
 
 from mlrepro_nb import image, rollout
-from mlrepro_nb.capture.files import unwatched
+from mlrepro_nb.capture.audit import unwatched
 from mlrepro_nb.errors import MlreproError, ToolError
 from mlrepro_nb.faces.widgets import _display
 from mlrepro_nb.model import Image, Record, Step, short
@@ -214,7 +214,11 @@ class ContainerizeWidget(anywidget.AnyWidget):  # type: ignore[misc]
         _display.show(self._repr_mimebundle_()[0], self._copy(), MIME)
 
     def _copy(self) -> dict[str, Any]:
-        facts = {**self.facts, "image": self.result.get("reference") or self.texts.get("tags", "")}
+        facts = {
+            **self.facts,
+            "context": "",
+            "image": self.result.get("reference") or self.texts.get("tags", ""),
+        }
         rows = "".join(
             f'<tr><th style="text-align:left">{escape(name)}</th>'
             f'<td style="text-align:left">{escape(str(value))}</td></tr>'

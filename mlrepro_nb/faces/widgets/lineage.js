@@ -125,7 +125,7 @@ function render({ model, el }) {
       }),
       svg("text", { class: "lg-type", x: 13, y: 15.5 }, node.type.toUpperCase() + (focus ? " · TARGET" : "")),
       svg("text", { class: "lg-label", x: 13, y: 31 }, elided(node.label, 24)),
-      svg("text", { class: "lg-sub", x: 13, y: 45.5 }, elided(node.summary, 29)),
+      svg("text", { class: "lg-sub", x: 13, y: 45.5 }, elided(node.summary, 26)),
     );
     group.addEventListener("click", () => select(node.id));
     group.addEventListener("keydown", (event) => onKey(/** @type {KeyboardEvent} */ (event), node));
