@@ -36,12 +36,13 @@ def accesses(told: Told, cells: Cells, root: Path | None) -> tuple[DataAccess, .
     under_git = _tracked(root, {path for path in inside.values() if path})
     found = []
     for key, opened in kept.items():
-        known = digests.get(key) or {}
+        known: dict[str, Any] = digests.get(key) or {}
         absolute, order, repo_path = opened.get("absolute"), opened.get("order"), inside[key]
         if absolute and not known:
-            known = _late(absolute, opened, told)
-            if known is None:
+            late = _late(absolute, opened, told)
+            if late is None:
                 continue
+            known = late
         pointer = dvc.pointer(root, Path(absolute)) if root and absolute and repo_path else None
         md5 = known.get("md5")
         found.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from mlrepro_nb.capture._cells import Cells
 from mlrepro_nb.capture._data import accesses
+from mlrepro_nb.capture._events import is_whole
 from mlrepro_nb.capture.environment import describe_os_packages, tool
 from mlrepro_nb.capture.outputs import output_digests
 from mlrepro_nb.capture.paths import relative
@@ -150,12 +150,10 @@ def assemble(
 def _sort(events: Iterable[Event]) -> Told:
     told = Told()
     for kind, data in events:
-        if not isinstance(data, Mapping | list):
-            continue
-        try:
+        if is_whole(kind, data):
             _take(told, kind, data)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            told.gaps.setdefault(f"A damaged {kind!r} event was left out.")
+        else:
+            told.gaps.setdefault(f"A damaged {str(kind)[:20]!r} event was left out.")
     return told
 
 
@@ -180,12 +178,8 @@ def _take(told: Told, kind: str, data: Any) -> None:
         told.runs.setdefault(data["run_id"], {}).update(data)
     elif kind == "model":
         told.models.setdefault(data["uri"], {}).update(data)
-    elif kind in ("start", "environment", "hardware", "modules", "imports", "seal"):
-        if kind == "start" and told.start:
-            return
+    elif kind != "start" or not told.start:
         setattr(told, kind, data)
-    else:
-        raise ValueError(kind)
 
 
 def _status(executed: Any, told: Told) -> tuple[Literal["ok", "error", "interrupted"], str | None]:
@@ -253,12 +247,12 @@ def _randomness(told: Told, cells: Any) -> Randomness:
     for order in sorted(told.begins):
         did = (told.ends.get(order) or {}).get("randomness") or {}
         index = cells.index(order)
-        for seed in did.get("seeds", ()):
-            seeds.append(Seed(**seed, cell=index, execution=order))
-        for use in did.get("uses", ()):
-            uses.append(GeneratorUse(**use, cell=index, execution=order))
-        for source in dict.fromkeys(did.get("entropy", ())):
-            entropy.append(Entropy(source=source, cell=index, execution=order))
+        seeds += [Seed(**seed, cell=index, execution=order) for seed in did.get("seeds", ())]
+        uses += [GeneratorUse(**use, cell=index, execution=order) for use in did.get("uses", ())]
+        entropy += [
+            Entropy(source=source, cell=index, execution=order)
+            for source in dict.fromkeys(did.get("entropy", ()))
+        ]
         used = did.get("uses", ())
         if did.get("entropy") or any(not use["seeded"] for use in used):
             verdicts[str(order)] = "unseeded"
@@ -295,7 +289,9 @@ def _hardware(told: Told) -> Hardware:
 def _mlflow(
     told: Told, cells: Any, root: Path | None
 ) -> tuple[tuple[MlflowRun, ...], tuple[Model, ...], dict[str, float], dict[str, str]]:
-    runs, metrics, params = [], {}, {}
+    runs: list[MlflowRun] = []
+    metrics: dict[str, float] = {}
+    params: dict[str, str] = {}
     for run_id, run in told.runs.items():
         runs.append(
             MlflowRun(
@@ -312,12 +308,14 @@ def _mlflow(
     for model in told.models.values():
         order = model.get("order")
         path = model.get("path")
-        fields = {
-            k: model.get(k) for k in ("name", "uri", "model_id", "version", "flavor", "digest")
-        }
         models.append(
             Model(
-                **fields,
+                name=str(model.get("name")),
+                uri=str(model["uri"]),
+                model_id=model.get("model_id"),
+                version=model.get("version"),
+                flavor=model.get("flavor"),
+                digest=model.get("digest"),
                 path=relative(path, root) if path else None,
                 cell=cells.index(order),
                 execution=order,
@@ -338,7 +336,7 @@ def _local_uri(uri: str | None, root: Path | None) -> str | None:
     if not separator:
         scheme, rest = "", uri
     path = rest[1:] if scheme == "sqlite" and rest.startswith("//") else rest
-    if scheme in ("sqlite", "file", "") and os.path.isabs(path):
+    if scheme in ("sqlite", "file", "") and Path(path).is_absolute():
         inside = relative(path, root)
         return f"{scheme}:///{inside}" if inside and scheme == "sqlite" else inside or uri
     return mask(uri)

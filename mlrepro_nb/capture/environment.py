@@ -1,5 +1,6 @@
 """The software that a kernel runs on."""
 
+# ruff: noqa: PTH117, PTH118, PTH119
 from __future__ import annotations
 
 import json
@@ -24,16 +25,17 @@ VARIABLES = re.compile(
 )
 """Names of the environment variables that are recorded; no others are."""
 
-_KERNEL = frozenset(
-    "IPython ipykernel ipykernel_launcher jupyter_client jupyter_core traitlets comm zmq tornado "
-    "jedi parso stack_data executing pure_eval asttokens prompt_toolkit pygments decorator "
-    "debugpy nest_asyncio nest_asyncio2 matplotlib_inline pexpect ptyprocess backcall psutil "
-    "platformdirs wcwidth dateutil six packaging exceptiongroup typing_extensions "
-    "ipython_pygments_lexers _pydevd_bundle _pydev_bundle pydevd sitecustomize usercustomize "
-    "orjson cloudpickle colorama pydevd_plugins mlrepro_nb msgspec blake3 rfc8785 yaml _yaml threadpoolctl pynvml click rich nbformat "
-    "fastjsonschema jsonschema jsonschema_specifications referencing rpds attr attrs "
-    "_distutils_hack pkg_resources setuptools pip".split()
-)
+_KERNEL_MODULES = """
+IPython ipykernel ipykernel_launcher jupyter_client jupyter_core traitlets comm zmq tornado
+jedi parso stack_data executing pure_eval asttokens prompt_toolkit pygments decorator
+debugpy nest_asyncio nest_asyncio2 matplotlib_inline pexpect ptyprocess backcall psutil
+platformdirs wcwidth dateutil six packaging exceptiongroup typing_extensions
+ipython_pygments_lexers _pydevd_bundle _pydev_bundle pydevd sitecustomize usercustomize
+orjson cloudpickle colorama pydevd_plugins mlrepro_nb msgspec blake3 rfc8785 yaml _yaml
+threadpoolctl pynvml click rich nbformat fastjsonschema jsonschema jsonschema_specifications
+referencing rpds attr attrs _distutils_hack pkg_resources setuptools pip
+"""
+_KERNEL = frozenset(_KERNEL_MODULES.split())
 """Modules that a kernel or the recorder imports for itself."""
 
 
@@ -239,7 +241,7 @@ def _mapped_libraries() -> list[str]:
         | {f"{p}/" for p in (sys.prefix, sys.base_prefix)}
     )
     if "/usr/" in prefixes:
-        prefixes = tuple(p for p in prefixes if p != "/usr/") + ("/usr/lib/python",)
+        prefixes = (*(p for p in prefixes if p != "/usr/"), "/usr/lib/python")
     found = set()
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as lines:
@@ -266,7 +268,7 @@ def _cuda() -> dict[str, Any] | None:
     except Exception:  # noqa: BLE001 - a build without it says so in its own way
         cudnn = None
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-not-found,unused-ignore]
 
         pynvml.nvmlInit()
         said = pynvml.nvmlSystemGetDriverVersion()
@@ -286,9 +288,10 @@ def local_modules(sources: dict[str, int | None]) -> list[dict[str, Any]]:
     names: dict[str, str] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and name != "__main__" and os.path.isabs(file):
-            if is_source(file):
-                names.setdefault(file, name)
+        if not isinstance(file, str) or not os.path.isabs(file):
+            continue
+        if name != "__main__" and is_source(file):
+            names.setdefault(file, name)
     for path in sources:
         names.setdefault(path, Path(path).stem)
     found = []

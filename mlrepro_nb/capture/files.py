@@ -1,73 +1,25 @@
-"""Files that the process opens: seen by a Python audit hook and by `readers`.
+"""Which files the process reads and writes, and their digests.
 
-An audit hook cannot be removed, so one hook serves the process for good and
-does nothing while no `FileWatch` is active.
+`audit` and `readers` say what is opened; a `FileWatch` keeps it until the end
+of the cell and learns the digests in a thread.
 """
 
+# Paths stay strings here: this runs for every file that a cell opens.
+# ruff: noqa: PTH100
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
-import re
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import Any, Literal
 
+from mlrepro_nb.capture.audit import Access, as_path, attach, by_machinery, detach, unwatched
 from mlrepro_nb.capture.hashing import DigestCache, FileDigest, hash_file, regular, signature
 from mlrepro_nb.capture.paths import is_ignored, is_source
 
-Access = Literal["read", "write", "both"]
-
 _AT_ONCE = 512 << 20
 """Bytes of the largest file that a cell waits for, which it is about to overwrite."""
-
-# Their own files are not the notebook's, though the notebook's cell is on the stack.
-_MACHINERY = frozenset(
-    {"mlflow", "mlrepro_nb", "ipykernel", "jupyter_client", "jupyter_core", "traitlets", "zmq",
-     "tornado", "matplotlib_inline", "debugpy", "sqlalchemy", "alembic", "pip", "dvc", "git"}
-)  # fmt: skip
-
-# Programs that libraries start to learn about the machine: they read no data of the notebook's.
-_HARMLESS = frozenset(
-    {"git", "uname", "lscpu", "ldconfig", "gcc", "cc", "ld", "objdump", "file", "nvidia-smi",
-     "dpkg", "dpkg-query", "sysctl", "hostname", "lsb_release", "which", "fc-list", "free",
-     "getconf", "nproc", "docker", "kubectl", "uv"}
-)  # fmt: skip
-
-_own = threading.local()
-_active: FileWatch | None = None
-_installed = False
-
-
-@contextlib.contextmanager
-def unwatched() -> Iterator[None]:
-    """Keep what this thread opens out of the record: it is our own doing."""
-    before = getattr(_own, "busy", False)
-    _own.busy = True
-    try:
-        yield
-    finally:
-        _own.busy = before
-
-
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    # Called for every audit event of the process: nothing may be slow before this line.
-    handler = _HANDLERS.get(event)
-    if handler is None or _active is None:
-        return
-    watch = _active
-    if getattr(_own, "busy", False):
-        return
-    _own.busy = True
-    try:
-        handler(watch, *arguments)
-    except Exception as error:  # noqa: BLE001 - it must not become the user's exception
-        watch.failed(error)
-    finally:
-        _own.busy = False
 
 
 class FileWatch:
@@ -94,7 +46,7 @@ class FileWatch:
         wants_md5: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._emit = emit
-        self._execution = execution
+        self.execution = execution
         self._cache = cache
         self._wants_md5 = wants_md5
         self._seen: set[tuple[str, str, int | None]] = set()
@@ -119,31 +71,14 @@ class FileWatch:
 
     def start(self) -> None:
         """Begin to watch. One watch is active in a process."""
-        global _active, _installed
         self._thread = threading.Thread(target=self._work, name="mlrepro-files", daemon=True)
         self._thread.start()
-        if not _installed:
-            _installed = True
-            os.register_at_fork(after_in_child=_forget)
-            sys.addaudithook(_audit)
-        _active = self
+        attach(self)
 
     def stop(self) -> None:
         """Watch no more."""
-        global _active
-        if _active is self:
-            _active = None
+        detach(self)
         self._jobs.put(None)
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Watch no thread for a while."""
-        global _active
-        before, _active = _active, None
-        try:
-            yield
-        finally:
-            _active = before
 
     def failed(self, error: BaseException) -> None:
         """Note that the hook itself failed."""
@@ -154,17 +89,17 @@ class FileWatch:
         if text not in self._gaps:
             self._gaps.add(text)
             with unwatched():
-                self._emit("gap", {"text": text, "order": self._execution()})
+                self._emit("gap", {"text": text, "order": self.execution()})
 
     # --- what was opened
 
     def note(self, given: Any, access: Access, layer: str) -> None:
         """Note that a path, a folder's or file's, is about to be opened."""
-        path = _as_path(given)
+        path = as_path(given)
         if path is None:
             return
         absolute = os.path.abspath(path)
-        order = self._execution()
+        order = self.execution()
         key = (absolute, access, order)
         if key in self._seen:
             return
@@ -173,7 +108,7 @@ class FileWatch:
                 self.sources.setdefault(absolute, order)
             self._seen.add(key)
             return
-        if _by_machinery():
+        if by_machinery():
             return
         with self._lock:
             self._seen.add(key)
@@ -189,8 +124,8 @@ class FileWatch:
         """Note that a URL is about to be opened."""
         from mlrepro_nb.capture.secrets import mask
 
-        key = (url, "url", self._execution())
-        if key in self._seen or _by_machinery(anywhere=True):
+        key = (url, "url", self.execution())
+        if key in self._seen or by_machinery(anywhere=True):
             return
         self._seen.add(key)
         self._pending.append(
@@ -220,7 +155,7 @@ class FileWatch:
             ]  # fmt: skip
             self._emit("removed", {"absolute": source})
         if not is_ignored(target):
-            self._note_write(target, target, self._execution(), "audit")
+            self._note_write(target, target, self.execution(), "audit")
 
     def removed(self, absolute: str) -> None:
         """Note that a file is about to be deleted: what was written to it is no result."""
@@ -254,7 +189,7 @@ class FileWatch:
 
     def drain(self) -> list[dict[str, Any]]:
         """Return what was opened since the last call; digests follow as ``file`` events."""
-        order = self._execution()
+        order = self.execution()
         with self._lock:
             for absolute, before in list(self._both.items()):
                 status = regular(absolute)
@@ -297,16 +232,16 @@ class FileWatch:
         self._jobs.put((absolute, access, order))
 
     def _work(self) -> None:
-        _own.busy = True
-        while (job := self._jobs.get()) is not None:
-            try:
-                self._resolve(*job)
-            except Exception as error:  # noqa: BLE001
-                self.gap(f"{job[0]} could not be hashed: {type(error).__name__}: {error}")
-            with self._lock:
-                self._queued -= 1
-                if self._queued == 0:
-                    self._idle.set()
+        with unwatched():
+            while (job := self._jobs.get()) is not None:
+                try:
+                    self._resolve(*job)
+                except Exception as error:  # noqa: BLE001
+                    self.gap(f"{job[0]} could not be hashed: {type(error).__name__}: {error}")
+                with self._lock:
+                    self._queued -= 1
+                    if self._queued == 0:
+                        self._idle.set()
 
     def _resolve(self, absolute: str, access: str, order: int | None) -> None:
         if access == "read" and absolute not in self._unhashed:
@@ -335,145 +270,3 @@ class FileWatch:
             {"absolute": absolute, "access": access, "order": order, "digest": found.digest,
              "md5": found.md5, "size": found.size},
         )  # fmt: skip
-
-
-def _forget() -> None:
-    """In a forked child: it has none of our threads, and perhaps locked locks."""
-    global _active
-    _active = None
-
-
-def _as_path(given: Any) -> str | None:
-    if isinstance(given, str):
-        return given
-    if isinstance(given, bytes):
-        return os.fsdecode(given)
-    if isinstance(given, os.PathLike):
-        found = os.fspath(given)
-        return os.fsdecode(found) if isinstance(found, bytes) else found
-    return None
-
-
-def _by_machinery(*, anywhere: bool = False) -> bool:
-    """Return whether what is opened is Jupyter's, MLflow's or our own, for their own ends.
-
-    The innermost library on the stack tells: MLflow's autologging is on the
-    stack of a training that reads data. With `anywhere` all of the stack does,
-    down to the cell: a request goes through an HTTP library.
-    """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        top = module.partition(".")[0]
-        if module == "__main__":
-            return False
-        if top not in sys.stdlib_module_names and not module.startswith("mlrepro_nb.capture"):
-            if top in _MACHINERY:
-                return True
-            if not anywhere:
-                return False
-        frame = frame.f_back
-    return False
-
-
-# --- audit events
-
-
-def _on_open(watch: FileWatch, path: Any, mode: str | None, flags: int) -> None:
-    if isinstance(path, int) or not path:
-        return
-    if type(path) is str and path.startswith(("/usr/", "/proc/", "/dev/", "/sys/")):
-        return
-    kind = (flags or 0) & os.O_ACCMODE
-    if kind == os.O_RDONLY:
-        if (flags or 0) & getattr(os, "O_DIRECTORY", 0):
-            return
-        watch.note(path, "read", "audit")
-    elif kind == os.O_WRONLY or flags & os.O_TRUNC:
-        watch.note(path, "write", "audit")
-    else:
-        watch.note(path, "both", "audit")
-
-
-_SQLITE_URI = re.compile(r"^file:(?://[^/]*)?([^?#]*)(?:\?(.*))?")
-
-
-def _on_sqlite(watch: FileWatch, database: Any) -> None:
-    path = _as_path(database)
-    if not path or path == ":memory:":
-        return
-    access: Access = "both"
-    if match := _SQLITE_URI.match(path):
-        query = match.group(2) or ""
-        if "mode=memory" in query or match.group(1) == ":memory:":
-            return
-        path = match.group(1)
-        if "mode=ro" in query or "immutable=1" in query:
-            access = "read"
-    watch.note(path, access, "audit")
-
-
-def _on_rename(
-    watch: FileWatch, source: Any, target: Any, source_folder: int = -1, folder: int = -1
-) -> None:
-    old, new = _as_path(source), _as_path(target)
-    if old and new and source_folder == folder == -1:
-        watch.moved(os.path.abspath(old), os.path.abspath(new))
-
-
-def _on_remove(watch: FileWatch, path: Any, folder: int = -1) -> None:
-    name = _as_path(path)
-    if name and folder == -1:
-        watch.removed(os.path.abspath(name))
-
-
-def _on_truncate(watch: FileWatch, path: Any, _length: int) -> None:
-    if not isinstance(path, int):
-        watch.note(path, "write", "audit")
-
-
-def _on_url(watch: FileWatch, url: Any, *_: Any) -> None:
-    text = getattr(url, "full_url", url)
-    if isinstance(text, str):
-        if text.startswith("file:"):
-            return
-        watch.note_url(text, "audit")
-
-
-def _on_process(watch: FileWatch, executable: Any, *arguments: Any) -> None:
-    program = _as_path(executable) if not isinstance(executable, list | tuple) else None
-    if not program and arguments and arguments[0]:
-        program = str(arguments[0][0])
-    name = os.path.basename(str(program or "?").split()[0])
-    if name in _HARMLESS or _by_machinery() or watch._execution() is None:  # noqa: SLF001
-        return
-    if name in ("sh", "bash", "python", os.path.basename(sys.executable)) and arguments:
-        command = arguments[0]
-        if isinstance(command, list | tuple) and any(
-            "resource_tracker" in str(part) or "semaphore_tracker" in str(part) for part in command
-        ):
-            return
-    watch.gap(f"`{name}` was started: what a child process reads and writes is not seen.")
-
-
-def _on_system(watch: FileWatch, command: Any) -> None:
-    _on_process(watch, str(command).split()[0] if command else "?")
-
-
-def _on_fork(watch: FileWatch) -> None:
-    if not _by_machinery() and watch._execution() is not None:  # noqa: SLF001
-        watch.gap("A child process was forked: what it reads and writes is not seen.")
-
-
-_HANDLERS: dict[str, Callable[..., None]] = {
-    "open": _on_open,
-    "sqlite3.connect": _on_sqlite,
-    "os.rename": _on_rename,
-    "os.remove": _on_remove,
-    "os.truncate": _on_truncate,
-    "urllib.Request": _on_url,
-    "subprocess.Popen": _on_process,
-    "os.posix_spawn": _on_process,
-    "os.system": _on_system,
-    "os.fork": _on_fork,
-}

@@ -15,11 +15,12 @@ _SHORT = 0.05
 _MOST_SAMPLES = 10_000
 
 # Flags that numerical libraries choose their kernels by.
-_FLAGS = frozenset(
-    "sse4_1 sse4_2 avx avx2 fma f16c avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni "
-    "avx512_bf16 avx512_fp16 amx_tile amx_bf16 amx_int8 avx_vnni "
-    "asimd asimddp asimdhp sve sve2 bf16 i8mm".split()
-)
+_FLAG_NAMES = """
+sse4_1 sse4_2 avx avx2 fma f16c avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni
+avx512_bf16 avx512_fp16 amx_tile amx_bf16 amx_int8 avx_vnni asimd asimddp asimdhp sve sve2
+bf16 i8mm
+"""
+_FLAGS = frozenset(_FLAG_NAMES.split())
 
 
 class Sampler:
@@ -73,7 +74,7 @@ class Sampler:
     def _sample(self) -> None:
         import psutil
 
-        from mlrepro_nb.capture.files import unwatched
+        from mlrepro_nb.capture.audit import unwatched
 
         with unwatched():
             process = psutil.Process()
@@ -86,7 +87,7 @@ class Sampler:
                     for member in family:
                         try:
                             memory += member.memory_info().rss
-                        except psutil.Error:
+                        except psutil.Error:  # noqa: PERF203 - one that ended meanwhile
                             continue
                     self._memory = max(self._memory, memory)
                     cores = (spent - cpu) / max(now - clock, 1e-3)
@@ -143,7 +144,7 @@ def _memory_limit() -> int | None:
             with open(path, encoding="ascii") as file:
                 text = file.read().strip()
             return None if text == "max" else int(text)
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # noqa: PERF203 - the other version of cgroups
             continue
     return None
 
@@ -151,7 +152,7 @@ def _memory_limit() -> int | None:
 def _gpus() -> tuple[list[dict[str, Any]], int]:
     """Ask the driver, which makes no CUDA context; without one there are no GPUs."""
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-not-found,unused-ignore]
 
         pynvml.nvmlInit()
     except Exception:  # noqa: BLE001 - the library raises its own kind, or is another module

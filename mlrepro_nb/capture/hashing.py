@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -104,7 +105,5 @@ def _cached(cache: DigestCache | None, status: os.stat_result) -> Any:
 def _keep(cache: DigestCache | None, status: os.stat_result, found: FileDigest) -> None:
     if cache is None:
         return
-    try:
+    with contextlib.suppress(Exception):
         cache.cache_digest(status, found.digest, found.md5)
-    except Exception:  # noqa: BLE001, S110
-        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
@@ -25,7 +26,7 @@ class ImportHook:
         """Watch imports from now on."""
         _finder.hooks.append(self)
         if _finder not in sys.meta_path:
-            sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+            sys.meta_path.insert(0, _finder)
         for name in self._callbacks:
             module = sys.modules.get(name)
             # A module that is half imported has a spec that says so.
@@ -37,7 +38,7 @@ class ImportHook:
         if self in _finder.hooks:
             _finder.hooks.remove(self)
         if not _finder.hooks and _finder in sys.meta_path:
-            sys.meta_path.remove(_finder)  # type: ignore[arg-type]
+            sys.meta_path.remove(_finder)
 
     def wants(self, name: str) -> bool:
         """Return whether a module is waited for."""
@@ -48,10 +49,8 @@ class ImportHook:
         if not self.wants(name):
             return
         self._done.add(name)
-        try:
+        with contextlib.suppress(Exception):
             self._callbacks[name](module)
-        except Exception:  # noqa: BLE001, S110 - see the class
-            pass
 
 
 class _Finder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -98,10 +99,9 @@ class OutputTap:
             sent = original(stream, msg_or_type, *args, **kwargs)
             kind = msg_or_type["msg_type"] if isinstance(msg_or_type, dict) else msg_or_type
             if kind in _MESSAGES:
-                try:
+                # The user's output was sent, which is what counts.
+                with contextlib.suppress(Exception):
                     note(kind, msg_or_type, *args, **kwargs)
-                except Exception:  # noqa: BLE001 - the user's output was sent, which is what counts
-                    pass
             return sent
 
         self._wrapper = send
@@ -133,7 +133,7 @@ class OutputTap:
         if isinstance(message, dict):
             content, parent = message["content"], message.get("parent_header")
         parent = parent or {}
-        request = (parent.get("header") or parent).get("msg_id")
+        request = str((parent.get("header") or parent).get("msg_id"))
         if kind == "status":
             if content.get("execution_state") == "idle" and request in self._outputs:
                 self._on_idle(request)
@@ -169,7 +169,7 @@ class OutputTap:
             self._displays.setdefault(display, []).append((request, output))
 
     def _update(self, content: Any) -> None:
-        display = (content.get("transient") or {}).get("display_id")
+        display = str((content.get("transient") or {}).get("display_id"))
         for request, output in self._displays.get(display, ()):
             output["data"] = content.get("data")
             self.changed.add(request)

@@ -1,5 +1,7 @@
 """Which files are a notebook's data, and which only make Python run."""
 
+# Paths stay strings here: this runs for every file that a cell opens.
+# ruff: noqa: PTH111, PTH120
 from __future__ import annotations
 
 import functools

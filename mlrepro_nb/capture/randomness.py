@@ -171,7 +171,7 @@ class RandomnessWatch:
                 self._seeds.append({"generator": generator, "value": shown[:200]})
             else:
                 self._entropy.append(f"{generator}.{name}()")
-        except Exception:  # noqa: BLE001, S110 - seeding must go on
+        except Exception:  # noqa: BLE001 - seeding must go on
             pass
 
     def _watch_numpy(self, module: Any) -> None:

@@ -5,6 +5,8 @@ are wrapped as soon as their module is imported; a wrapper notes the path and
 calls the function. One line a function: where its path is, what it does to it.
 """
 
+# Paths stay strings here: this runs for every file that a cell opens.
+# ruff: noqa: PTH110, PTH112, PTH118, PTH207
 from __future__ import annotations
 
 import functools
@@ -15,7 +17,8 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from mlrepro_nb.capture.files import Access, FileWatch
+from mlrepro_nb.capture.audit import Access
+from mlrepro_nb.capture.files import FileWatch
 from mlrepro_nb.capture.imports import ImportHook
 
 # module -> (attribute, name of the path's parameter, position without self, access)

@@ -16,12 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from mlrepro_nb.capture import environment, hardware
-from mlrepro_nb.capture.files import FileWatch, unwatched
+from mlrepro_nb.capture.audit import paused, unwatched
+from mlrepro_nb.capture.files import FileWatch
 from mlrepro_nb.capture.hashing import DigestCache
 from mlrepro_nb.capture.location import find_notebook
 from mlrepro_nb.capture.outputs import OutputTap
@@ -199,7 +201,7 @@ class Recorder:
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Leave out what is done now: one of our own verbs runs inside the kernel."""
-        with unwatched(), self._files.paused():
+        with unwatched(), paused():
             yield
 
     # --- IPython's events
@@ -354,7 +356,7 @@ class Recorder:
             "pid": self._pid,
             "mode": self.mode,
             "who": _who(),
-            "cwd": os.getcwd(),
+            "cwd": str(Path.cwd()),
             "notebook": str(self.notebook) if self.notebook else None,
             "python": platform.python_version(),
             "implementation": platform.python_implementation(),
@@ -384,7 +386,7 @@ class Recorder:
         if "sink" not in self._gaps:
             self._gaps.add("sink")
             with contextlib.suppress(Exception):
-                print(f"mlrepro: the recording cannot be kept: {error}", file=sys.__stderr__)  # noqa: T201
+                print(f"mlrepro: the recording cannot be kept: {error}", file=sys.__stderr__)
 
     @contextlib.contextmanager
     def _guard(self, what: str) -> Iterator[None]:

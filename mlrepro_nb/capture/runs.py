@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from mlrepro_nb.capture.files import unwatched
+from mlrepro_nb.capture.audit import unwatched
 from mlrepro_nb.capture.imports import ImportHook
 from mlrepro_nb.connect import mlflow
 

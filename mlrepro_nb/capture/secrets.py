@@ -14,6 +14,7 @@ _NAME = (
     r"(?:pass(?:wd|word|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
     r"|account[_-]?key|credentials?|auth(?:orization)?|connection[_-]?string|dsn)"
 )
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SECRET_NAME = re.compile(
     rf"(?i)(?:^|[_\W]|(?<=[a-z])(?=[A-Z])){_NAME}s?(?:$|[_\W])|(?i:^{_NAME}s?$)"
 )
@@ -46,17 +47,20 @@ _LITERAL = re.compile(
     """,
     re.DOTALL,
 )
-# %env API_KEY=abc, export TOKEN=abc, a line of an .ini or .env file
-_BARE = re.compile(
-    rf"(?im)^(\s*(?:[+-]\s*)?(?:%(?:set_)?env\s+|!?\s*export\s+)?[A-Z][A-Z0-9_]*{_NAME}[A-Z0-9_]*\s*[= ]\s*)"
-    r"(?!['\"*]|\s)(\S+)$"
+# %env API_KEY=abc, !export TOKEN=abc
+_COMMAND = re.compile(
+    rf"(?im)((?:%(?:set_)?env|\bexport|\bset)\s+[A-Z0-9_]*{_NAME}[A-Z0-9_]*\s*[= ]\s*)(?![\"'*])\S+"
+)
+# API_KEY=abc: a line of a .env file, no Python that anyone formats
+_LINE = re.compile(
+    r"(?m)^([+-]?[A-Z][A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY)[A-Z0-9_]*=)(?![\"'*=])\S+$"
 )
 _SHORTEST = 6
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether what goes by this name should not be shown."""
-    return bool(_SECRET_NAME.search(name))
+    return bool(_SECRET_NAME.search(_CAMEL.sub("_", name)))
 
 
 def mask(text: str) -> str:
@@ -79,7 +83,8 @@ def mask(text: str) -> str:
     text = _TOKENS.sub(MASK, text)
     if _QUICK.search(text):
         text = _LITERAL.sub(_masked_literal, text)
-        text = _BARE.sub(rf"\1{MASK}", text)
+        text = _COMMAND.sub(rf"\1{MASK}", text)
+        text = _LINE.sub(rf"\1{MASK}", text)
     return text
 
 
@@ -95,7 +100,9 @@ def _masked_literal(match: re.Match[str]) -> str:
 def mask_values(values: Any, name: str = "") -> Any:
     """Return JSON data with the values of secret names, and secrets in its texts, masked."""
     if name and is_secret_name(name) and values not in (None, "", False, True):
-        return MASK
+        # max_tokens=512 is a number of tokens, not a token.
+        is_count = isinstance(values, int | float) and name.lower().endswith("tokens")
+        return values if is_count else MASK
     if isinstance(values, str):
         return mask(values)
     if isinstance(values, Mapping):

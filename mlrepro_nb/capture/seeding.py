@@ -24,7 +24,7 @@ def seed_everything(value: int) -> tuple[list[str], list[str]]:
         }
     )
     _hook.start()  # seeds at once what is there
-    done, later = ["random"], []
+    done, later = ["random"], list[str]()
     for module, name in (("numpy.random", "numpy"), ("torch", "torch")):
         (done if module in sys.modules else later).append(name)
     return done, later

@@ -1,5 +1,7 @@
 """DVC's files, read as they are: the ``dvc`` program is not needed to look things up."""
 
+# Paths stay strings here: this runs for every file that a cell opens.
+# ruff: noqa: PTH110, PTH118, PTH120
 from __future__ import annotations
 
 import configparser

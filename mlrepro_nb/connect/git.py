@@ -134,8 +134,8 @@ def _changes(root: Path, commit: str | None, notebook: str | None) -> Iterator[s
     others = [path for path in changed if not path.endswith(".ipynb")]
     if commit is not None and others:
         yield from _plain_diff(root, others)
-    for path in changed if commit is not None else ():
-        if path.endswith(".ipynb"):
+    for path in changed:
+        if commit is not None and path.endswith(".ipynb"):
             yield from _source_diff(
                 path, _cells(show(root, commit, path)), _cells(_read(root / path))
             )

@@ -7,7 +7,6 @@ a tracking server.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sys
@@ -38,7 +37,7 @@ def observe_runs(fluent: ModuleType, note: Callable[[str, str], None]) -> Callab
     callable
         Puts the class back as it was.
     """
-    active_run: Any = fluent.ActiveRun  # type: ignore[attr-defined]
+    active_run: Any = fluent.ActiveRun
     original = active_run.__init__
 
     @functools.wraps(original)
@@ -58,7 +57,7 @@ def observe_models(
     `module` is ``mlflow.models.model``: every flavor's ``log_model`` ends in
     ``Model.log``. `model` has ``name uri model_id version flavor run_id``.
     """
-    model_class: Any = module.Model  # type: ignore[attr-defined]
+    model_class: Any = module.Model
     original = model_class.__dict__["log"]
     function = original.__func__
 
@@ -165,7 +164,7 @@ def local_folder(uri: str) -> Path | None:
         folder = Path(uri)
     else:
         return None
-    folder = Path(os.path.abspath(folder))
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links in it are kept
     return folder if folder.is_dir() else None
 
 
@@ -183,47 +182,21 @@ def digest_of_files(folder: Path) -> str:
 def tag_run(run_id: str, record: str, uri: str | None) -> None:
     """Write a record's digest on a run in the tracking store at `uri`.
 
-    Importing MLflow takes seconds: a process that has not done so speaks to a
-    local database or to the server's REST interface itself.
+    Through MLflow's own client, though importing it takes seconds: its databases
+    are its own affair. A local database that is gone is left so (the client
+    would make a new one).
 
     Raises
     ------
     Exception
-        Whatever the store raises; nothing then was written.
+        Whatever the store raises, ImportError where MLflow is not installed here.
     """
-    if "mlflow" in sys.modules:
-        sys.modules["mlflow"].MlflowClient(tracking_uri=uri).set_tag(run_id, RECORD_TAG, record)
-    elif uri is not None and uri.startswith("sqlite:///"):
-        _tag_in_sqlite(Path(uri.removeprefix("sqlite:///")), run_id, record)
-    elif uri is not None and uri.startswith(("http://", "https://")):
-        _tag_by_rest(uri, run_id, record)
-    elif uri is not None and (folder := local_folder(uri)) is not None:
-        for run in folder.glob(f"*/{run_id}/tags"):
-            (run / RECORD_TAG).write_text(record, encoding="utf-8")
-
-
-def _tag_in_sqlite(path: Path, run_id: str, record: str) -> None:
-    import sqlite3
-
-    if not path.exists():
+    database = (uri or "").partition("sqlite:///")[2]
+    if database and not Path(database).exists():
         return
-    with contextlib.closing(sqlite3.connect(path, timeout=5)) as db, db:
-        db.execute("DELETE FROM tags WHERE key = ? AND run_uuid = ?", (RECORD_TAG, run_id))
-        db.execute(
-            "INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", (RECORD_TAG, record, run_id)
-        )
+    # Loaded on our behalf, not the user's, it has nothing to tell its makers.
+    if "mlflow" not in sys.modules:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
 
-
-def _tag_by_rest(uri: str, run_id: str, record: str) -> None:
-    import requests
-
-    user, password = (os.environ.get(f"MLFLOW_TRACKING_{n}") for n in ("USERNAME", "PASSWORD"))
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    answer = requests.post(
-        f"{uri.rstrip('/')}/api/2.0/mlflow/runs/set-tag",
-        json={"run_id": run_id, "key": RECORD_TAG, "value": record},
-        auth=(user, password) if user and password else None,
-        headers={"Authorization": f"Bearer {token}"} if token else {},
-        timeout=5,
-    )
-    answer.raise_for_status()
+    MlflowClient(tracking_uri=uri).set_tag(run_id, RECORD_TAG, record)

@@ -31,12 +31,12 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
     """
 
     def __init__(
-        self, manager: Any, *, report: Report, deadline: float | None, cell_timeout: float | None,
-        total: float | None, **options: Any,
+        self, manager: Any, *, report: Report, cell_timeout: float | None, total: float | None,
+        **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(manager, **options)
         self._report = report
-        self._deadline = deadline
+        self._deadline: float | None = None
         self._total = total
         self._cell_timeout = cell_timeout
         self._kept = 0
@@ -52,6 +52,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
 
     def papermill_execute_cells(self) -> None:
         """Run the cells in turn, until one cannot be got over."""
+        if self._total is not None:
+            self._deadline = time.monotonic() + self._total
         total = len(self.nb.cells)
         for index, cell in enumerate(self.nb.cells):
             if cell.cell_type == "code" and cell.source.strip():

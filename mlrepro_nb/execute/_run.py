@@ -194,7 +194,6 @@ def _client(
         report=report,
         cell_timeout=timeout,
         total=total,
-        deadline=None if total is None else time.monotonic() + total,
         kernel_name=name,
         allow_errors=allow_errors,
         startup_timeout=_START_TIMEOUT,

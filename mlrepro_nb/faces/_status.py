@@ -32,8 +32,9 @@ def status(record: Record, seed: int | None) -> list[Row]:
         ("results", f"{len(record.results.outputs)} outputs, "
          f"{len(record.results.metrics)} metrics, {len(record.results.models)} models"),
     ]  # fmt: skip
-    for run in record.lineage.runs:
-        rows.append(("MLflow", f"run {run.run_id} in {run.experiment or '?'}"))
+    rows += [
+        ("MLflow", f"run {run.run_id} in {run.experiment or '?'}") for run in record.lineage.runs
+    ]
     peak = record.hardware.peak
     rows.append(("peak", f"{peak.memory / 2**20:.0f} MiB, {peak.cpu:.1f} cores"))
     rows += [("gap", gap) for gap in record.lineage.gaps]

@@ -134,7 +134,7 @@ def _magic(line: str, cell: str | None = None) -> Any:
         return _say(f"mlrepro: {line!r} cannot be read: {error}.")
     verb, arguments = (words[0], words[1:]) if words else ("help", [])
     if cell is not None:
-        return _cell_magic(verb, arguments, cell)
+        return _cell_magic(verb, cell)
     try:
         if verb in _DELEGATED:
             return _delegate(verb, arguments)
@@ -153,7 +153,7 @@ def _unknown(verb: str) -> str:
     return f"mlrepro: there is no {verb!r}. {hint or '%mlrepro help lists what there is.'}"
 
 
-def _cell_magic(verb: str, arguments: list[str], cell: str) -> Any:
+def _cell_magic(verb: str, cell: str) -> Any:
     if verb != "record":
         return _say(
             f"mlrepro: %%mlrepro {verb} is none; %%mlrepro record --name NAME names a cell."
@@ -182,12 +182,12 @@ def _without_name(lines: list[str]) -> list[str]:
     return lines
 
 
-def _help(arguments: list[str]) -> None:
+def _help(_arguments: list[str]) -> None:
     width = max(map(len, _LINES))
     _say("\n".join(f"%mlrepro {name:<{width}}  {what}" for name, what in _LINES.items()))
 
 
-def _status(arguments: list[str]) -> None:
+def _status(_arguments: list[str]) -> None:
     live = _live()
     if live is None:
         return
@@ -195,12 +195,12 @@ def _status(arguments: list[str]) -> None:
     _show("mlrepro is recording", status_face().status(record, _state.seed if _state else None))
 
 
-def _data(arguments: list[str]) -> None:
+def _data(_arguments: list[str]) -> None:
     if (live := _live()) is not None:
         _show("Files", status_face().data(live.preview()))
 
 
-def _environment(arguments: list[str]) -> None:
+def _environment(_arguments: list[str]) -> None:
     if (live := _live()) is not None:
         _show("Environment", status_face().environment(live.preview()))
 
@@ -208,7 +208,7 @@ def _environment(arguments: list[str]) -> None:
 def _record(arguments: list[str]) -> None:
     live = _live()
     if live is None:
-        return
+        return None
     if arguments:
         return _say("mlrepro: --name names a cell: write %%mlrepro record --name NAME above it.")
     with live.recorder.paused():

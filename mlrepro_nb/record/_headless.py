@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def record(
     notebook: Path,
     *,
-    parameters: Mapping[str, Any] = {},  # noqa: B006
+    parameters: Mapping[str, Any] = {},
     output: Path | None = None,
     inplace: bool = False,
     kernel: str | None = None,
@@ -172,6 +172,6 @@ def tag_runs(made: Record, digest: str, root: Path | None) -> list[str]:
     for run in made.lineage.runs:
         try:
             mlflow.tag_run(run.run_id, digest, mlflow.absolute_uri(run.tracking_uri, root))
-        except Exception as error:  # noqa: BLE001 - the record is kept; the tag is a convenience
+        except Exception as error:  # noqa: BLE001, PERF203 - the record is kept; the tag is a convenience
             wrong.append(f"MLflow run {run.run_id} was not tagged: {type(error).__name__}")
     return wrong

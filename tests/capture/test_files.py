@@ -1,5 +1,6 @@
 """Which files the record names: all that were data, in the right cell, and no others."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 from collections.abc import Callable

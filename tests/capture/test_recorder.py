@@ -1,5 +1,6 @@
 """What a person who loads the extension gets, whatever the cells do."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import time
@@ -37,7 +38,9 @@ def test_outputs_are_kept_by_digest_as_the_file_would_hold_them(kernel: Callable
     k = kernel()
     k.run(LOAD)
     k.run("print('a')\nprint('b')\nimport sys; print('e', file=sys.stderr)\n'r'")
-    k.run("from IPython.display import display, clear_output\nprint('gone'); clear_output()\nprint(1)")
+    k.run(
+        "from IPython.display import display, clear_output\nprint('gone'); clear_output()\nprint(1)"
+    )
     k.run("h = display('first', display_id='d')")
     k.run("h.update('second')")
     k.run("raise ValueError('no')")
@@ -55,7 +58,9 @@ def test_outputs_are_kept_by_digest_as_the_file_would_hold_them(kernel: Callable
     assert of(2) == [output_digests({"output_type": "stream", "name": "stdout", "text": "1\n"})]
     second = {"output_type": "display_data", "data": {"text/plain": "'second'"}}
     assert of(3) == [output_digests(second)], "an update changes the display it names"
-    assert of(5) == [output_digests({"output_type": "error", "ename": "ValueError", "evalue": "no"})]
+    assert of(5) == [
+        output_digests({"output_type": "error", "ename": "ValueError", "evalue": "no"})
+    ]
 
 
 def test_a_killed_kernel_leaves_all_up_to_its_last_cell(kernel: Callable, repository: Path) -> None:

@@ -19,14 +19,13 @@ def _run_python(code: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_run_in_sqlite_is_tagged_without_importing_mlflow(tmp_path: Path) -> None:
+def test_a_run_is_tagged_and_tagged_anew(tmp_path: Path) -> None:
     run_id = _run_python(
         "import mlflow; mlflow.set_tracking_uri('sqlite:///m.db')\n"
         "with mlflow.start_run() as r: print(r.info.run_id)",
         tmp_path,
     ).splitlines()[-1]
     uri = door.absolute_uri("sqlite:///m.db", tmp_path)
-    assert "mlflow" not in sys.modules
     for digest in ("sha256:1", "sha256:2"):
         door.tag_run(run_id, digest, uri)
     said = _run_python(
@@ -35,6 +34,11 @@ def test_a_run_in_sqlite_is_tagged_without_importing_mlflow(tmp_path: Path) -> N
         tmp_path,
     )
     assert said.splitlines()[-1] == "sha256:2"
+
+
+def test_a_database_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    door.tag_run("0" * 32, "sha256:1", f"sqlite:///{tmp_path}/gone.db")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_uris_mean_the_same_from_anywhere(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ __all__ = ["kernel"]
 LOAD = "%load_ext mlrepro_nb"
 
 
-def test_a_session_in_a_live_kernel(kernel: Callable) -> None:  # noqa: F811
+def test_a_session_in_a_live_kernel(kernel: Callable) -> None:
     k = kernel()
     k.run(LOAD)
-    named = k.run("%%mlrepro record --name train\nz = 41\nawait __import__('asyncio').sleep(0)\nz + 1")
+    named = k.run(
+        "%%mlrepro record --name train\nz = 41\nawait __import__('asyncio').sleep(0)\nz + 1"
+    )
     assert named["text"] == "42", "shown as in a plain cell"
     assert k.run("z")["text"] == "41", "in the user's namespace"
     assert "1 / 0" in k.run("%%mlrepro record --name bad\n1 / 0")["errors"][0][1] or True
@@ -49,7 +51,7 @@ def test_a_session_in_a_live_kernel(kernel: Callable) -> None:  # noqa: F811
         ("%mlrepro env", "python"),
     ],
 )
-def test_lines_are_answered_in_words(kernel: Callable, line: str, says: str) -> None:  # noqa: F811
+def test_lines_are_answered_in_words(kernel: Callable, line: str, says: str) -> None:
     k = kernel()
     k.run(LOAD)
     said = k.run(line)

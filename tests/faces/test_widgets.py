@@ -52,9 +52,11 @@ def recorded(repository: Path, store: Store) -> tuple[str, Record]:
     data = msgspec.structs.replace(
         record.data[0], digest=f"blake3:{blake3(b'wine').hexdigest()}", size=4
     )
-    packages = (*record.environment.distributions, *(
-        Distribution(name=name, version=version(name)) for name in ("mlrepro-nb", "ipykernel", "papermill")
-    ))  # fmt: skip
+    needed = ("mlrepro-nb", "ipykernel", "papermill")
+    packages = (
+        *record.environment.distributions,
+        *(Distribution(name=name, version=version(name)) for name in needed),
+    )
     environment = msgspec.structs.replace(record.environment, distributions=packages)
     record = msgspec.structs.replace(record, code=code, data=(data,), environment=environment)
     return store.put(record), record

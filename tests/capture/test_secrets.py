@@ -1,0 +1,81 @@
+"""What is masked before it is kept, and what is left as it was written."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlrepro_nb.capture.secrets import is_secret_name, mask, mask_values
+
+SECRETS = [
+    ('password = "hunter2x"', "hunter2x"),
+    ("db_password='hunter2x'", "hunter2x"),
+    ('connect(user="me", passwd="hunter2x")', "hunter2x"),
+    ('config = {"api_key": "hunter2x"}', "hunter2x"),
+    ('os.environ["MY_SECRET"] = "hunter2x"', "hunter2x"),
+    ('os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "hunter2x")', "hunter2x"),
+    ('TOKEN: str = "hunter2x"', "hunter2x"),
+    ("%env OPENAI_API_KEY=hunter2x", "hunter2x"),
+    ("!export HF_TOKEN=hunter2x && run", "hunter2x"),
+    ("GITHUB_TOKEN=hunter2x", "hunter2x"),
+    ('secret = """two\nhunter2x\nlines"""', "hunter2x"),
+    ("postgresql://me:hunter2x@db/x", "hunter2x"),
+    ("https://x.blob/f.csv?sig=hunter2x&b=1", "hunter2x"),
+    ("key AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
+    ("ghp_" + "a" * 36, "a" * 36),
+    ("Authorization: Bearer abcdefghijklmnop", "abcdefghijklmnop"),
+    (
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEhunter2x\n-----END RSA PRIVATE KEY-----",
+        "MIIEhunter2x",
+    ),
+]
+
+PLAIN = [
+    "token = tokenizer(text)",
+    "secret = os.environ['MY_SECRET']",
+    "max_tokens = 512",
+    "for token in tokens:\n    print(token)",
+    "assert password == other",
+    "x = {'path': 'data/a.csv'}",
+    "url = 'https://example.com/a.csv?x=1'",
+    "model.fit(x, y)",
+    "key = 'column'",
+]
+
+
+@pytest.mark.parametrize(("text", "secret"), SECRETS)
+def test_secrets_are_masked(text: str, secret: str) -> None:
+    assert secret not in mask(text)
+    assert "***" in mask(text)
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_code_without_secrets_stays_as_it_is(text: str) -> None:
+    assert mask(text) == text
+
+
+@given(st.text())
+def test_masking_never_fails_and_twice_is_once(text: str) -> None:
+    once = mask(text)
+    assert mask(once) == once
+
+
+def test_values_of_secret_names_are_masked_at_any_depth() -> None:
+    given_ = {
+        "n": 3,
+        "apiKey": "x",
+        "db": {"password": 123456},
+        "max_tokens": 9,
+        "l": ["a"],
+        "token": "",
+    }
+    assert mask_values(given_) == {
+        "n": 3, "apiKey": "***", "db": {"password": "***"}, "max_tokens": 9, "l": ["a"], "token": "",
+    }  # fmt: skip
+
+
+def test_names() -> None:
+    assert all(map(is_secret_name, ("password", "API_KEY", "hfToken", "x-auth", "client_secret")))
+    assert not any(map(is_secret_name, ("author", "tokenizer", "keyboard", "passes", "n")))
