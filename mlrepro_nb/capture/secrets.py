@@ -55,12 +55,19 @@ _COMMAND = re.compile(
 _LINE = re.compile(
     r"(?m)^([+-]?[A-Z][A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY)[A-Z0-9_]*=)(?![\"'*=])\S+$"
 )
+# REGISTRY_AUTH_USER, SSH_AUTH_SOCK, TOKEN_URL: about a secret, not one. (A URL's own
+# credentials are masked as such.)
+_ABOUT = re.compile(
+    r"(?i)[_-](?:user(?:name)?|host|port|url|uri|path|file|dir|sock|type|mode|name|id|enabled"
+    r"|timeout|expiry|length)$"
+)
 _SHORTEST = 6
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether what goes by this name should not be shown."""
-    return bool(_SECRET_NAME.search(_CAMEL.sub("_", name)))
+    words = _CAMEL.sub("_", name)
+    return bool(_SECRET_NAME.search(words)) and not _ABOUT.search(words)
 
 
 def mask(text: str) -> str:

@@ -78,4 +78,6 @@ def test_values_of_secret_names_are_masked_at_any_depth() -> None:
 
 def test_names() -> None:
     assert all(map(is_secret_name, ("password", "API_KEY", "hfToken", "x-auth", "client_secret")))
+    about = ("REGISTRY_AUTH_USER", "SSH_AUTH_SOCK", "tokenUrl", "SECRET_FILE", "auth-type")
+    assert not any(map(is_secret_name, about))
     assert not any(map(is_secret_name, ("author", "tokenizer", "keyboard", "passes", "n")))

@@ -30,8 +30,6 @@ def _restore():
     os.environ.clear(); os.environ.update(_before["env"])
     for name in [n for n in sys.modules if n in ("xgboost", "cv2", "skimage", "skimage.filters")]:
         del sys.modules[name]
-sys.modules["_planted"] = type(sys)("_planted")
-sys.modules["_planted"].restore = _restore
 """
 
 
@@ -45,7 +43,11 @@ class ReferenceKernel:
         self.client.create_kernel_manager()
         self.client.start_new_kernel()
         self.client.start_new_kernel_client()
-        self._do(_SAVE)
+        # In a module of its own: `%reset` empties the user's namespace.
+        self._do(
+            "import sys; _m = sys.modules['_planted'] = type(sys)('_planted')\n"
+            f"exec({_SAVE!r}, _m.__dict__)"
+        )
 
     def close(self) -> None:
         self.client._cleanup_kernel()
@@ -60,7 +62,8 @@ class ReferenceKernel:
         """Return the notebook of a fault with the outputs of its reference run."""
         nb = v4.new_notebook(cells=[v4.new_code_cell(source) for source in fault.cells])
         nb.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
-        self._do("import sys; sys.modules['_planted'].restore()")
+        problem = self._do("import sys; sys.modules['_planted']._restore()")
+        assert not problem, problem
         self._do("%reset -f")
         problem = [
             o for o in self._do(_RESET.format(folder=str(folder))) if o.output_type == "error"

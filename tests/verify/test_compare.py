@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - outputs are told in one line
 """Noise is not a difference, and a difference is not noise."""
 
 import base64

@@ -1,0 +1,232 @@
+"""Modules that are not there, and libraries that no longer have what a cell uses of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mlrepro_nb.model import Cause
+from mlrepro_nb.verify.attribute import recorded
+from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
+from mlrepro_nb.verify.attribute._names import DISTRIBUTIONS, PYTHON2_MODULES
+from mlrepro_nb.verify.attribute.case import Case, cause
+
+
+def broken_import(case: Case, index: int, ename: str, evalue: str, trace: str) -> Cause:
+    """Name why an import failed."""
+    absent = re.search(r"No module named '?([\w.]+)'?", evalue)
+    if absent:
+        return _absent_module(case, index, absent[1])
+    name = re.search(r"cannot import name '?(\w+)'? from '?([\w.]+)'?", evalue)
+    if name:
+        return _changed_interface(
+            case, index, f"{name[2]}.{name[1]}", name[2].partition(".")[0],
+            f"{name[2]} has no {name[1]!r} here",
+        )  # fmt: skip
+    if library := re.search(r"(lib[\w.+-]+\.so[\d.]*): cannot open shared object", evalue):
+        return cause(
+            "system-binary", index, library[1],
+            f"Cell {index} imports a module that needs the shared library {library[1]}",
+            f"Install the operating system's package that has {library[1]}",
+        )  # fmt: skip
+    needs = re.search(
+        r"(?:[Mm]issing optional dependency|[Pp]lease (?:pip )?install|requires?|pip install)"
+        r" ['\"`]?([\w-]+)", evalue,
+    )  # fmt: skip
+    if needs and "removed" not in evalue:
+        return _undeclared(case, index, needs[1], needs[1], evalue)
+    module = _library(trace) or _mentioned(case, index, evalue)
+    if module:
+        return _changed_interface(case, index, module, module, evalue[:200])
+    return recorded_reason(case, index) or exception(index, ename, evalue, trace)
+
+
+def _absent_module(case: Case, index: int, module: str) -> Cause:
+    top = module.partition(".")[0]
+    if top in PYTHON2_MODULES:
+        return python2(index, top, f"Cell {index} imports {top!r}, which only Python 2 has")
+    own = _project_module(case, top)
+    known = {m.name.partition(".")[0]: m for m in case.record.code.modules} if case.record else {}
+    if top in known or own:
+        path = known[top].path if top in known else str(own)
+        state = "is gone" if top in known and not own else "is not on the import path"
+        return cause(
+            "missing-file" if state == "is gone" else "undeclared-dependency", index,
+            path if state == "is gone" else top,
+            f"Cell {index} imports {module!r}, the project's own {path}, which {state}",
+            f"Bring back {path}" if state == "is gone" else
+            f"Put {path} beside the notebook, or install the project (pip install -e .)",
+        )  # fmt: skip
+    if "." in module and _installed(case, top):
+        return _changed_interface(
+            case, index, module, top, f"the installed {top} has no module {module!r}"
+        )
+    return _undeclared(case, index, top, module, f"No module named {module!r}")
+
+
+def _undeclared(case: Case, index: int, top: str, module: str, said: str) -> Cause:
+    provider, version = _provider(case, top, module)
+    declared = _declared(case.root, provider)
+    state = (
+        f"{declared} asks for it" if declared else "no requirements file of the project names it"
+    )
+    pin = f"{provider}=={version}" if version else provider
+    quoted = f"'{pin}'" if set(pin) & set("<>=") else pin
+    return cause(
+        "undeclared-dependency", index, provider,
+        f"Cell {index} imports {module!r}, which is not installed here ({said[:160]}); {state}",
+        f"pip install {quoted}" + ("" if declared else ", and add it to the requirements"),
+    )  # fmt: skip
+
+
+def _provider(case: Case, top: str, module: str) -> tuple[str, str | None]:
+    if case.record is not None:
+        for distribution in case.record.environment.distributions:
+            if top in distribution.modules:
+                return distribution.name, distribution.version
+        wanted = {DISTRIBUTIONS.get(top, top).lower(), top.lower().replace("_", "-")}
+        for distribution in case.record.environment.distributions:
+            if distribution.name in wanted:
+                return distribution.name, distribution.version
+    for name in (".".join(module.split(".")[:3]), ".".join(module.split(".")[:2]), top):
+        if name in DISTRIBUTIONS:
+            return DISTRIBUTIONS[name], None
+    return top.replace("_", "-"), None
+
+
+def _declared(root: Path, distribution: str) -> str | None:
+    wanted = re.compile(
+        rf"(?im)(?:^|[\s\"'-]){re.escape(distribution.partition('<')[0])}(?:[\s\"'<>=~!\[;,]|$)"
+    )
+    for name in ("requirements.txt", "pyproject.toml", "environment.yml", "setup.py", "setup.cfg",
+                 "Pipfile"):  # fmt: skip
+        try:
+            text = (root / name).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if wanted.search(text):
+            return name
+    return None
+
+
+def _project_module(case: Case, top: str) -> Path | None:
+    for pattern in (f"{top}.py", f"{top}/__init__.py"):
+        for folder in (case.folder, case.root, *case.root.glob("*/")):
+            if (folder / pattern).is_file():
+                return (folder / pattern).relative_to(case.root) if (
+                    folder.is_relative_to(case.root)) else folder / pattern  # fmt: skip
+    return None
+
+
+def _installed(case: Case, top: str) -> bool:
+    if case.rerun is not None and any(
+        top in d.modules or d.name == top.lower().replace("_", "-")
+        for d in case.rerun.environment.distributions
+    ):
+        return True
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(top) is not None
+    except (ValueError, ImportError):
+        return False
+
+
+def changed_interface(case: Case, index: int, ename: str, evalue: str, trace: str) -> Cause | None:
+    """Say whether a library no longer has what the cell uses of it."""
+    if ename == "AttributeError":
+        if found := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", evalue):
+            return _changed_interface(
+                case, index, f"{found[1]}.{found[2]}", found[1].partition(".")[0], evalue[:200]
+            )
+        if found := re.search(r"(?:'(\w+)' object|type object '(\w+)') has no attribute '(\w+)'",
+                              evalue):  # fmt: skip
+            owner = found[1] or found[2]
+            if owner == "dict" and found[3] in ("iteritems", "has_key", "itervalues", "iterkeys"):
+                return python2(index, found[3], f"Cell {index} calls dict.{found[3]} of Python 2")
+            if owner in _BUILTIN_TYPES or any(
+                owner in cell.defines and owner not in cell.imports for cell in case.flow.cells
+            ):
+                return None
+            module = _library(trace) or _module_of_class(case, owner)
+            return _changed_interface(
+                case, index, f"{owner}.{found[3]}", module or owner, evalue[:200]
+            )
+    if ename == "TypeError" and re.search(
+        r"unexpected keyword argument|takes (?:no|from|\d+) .*positional|missing \d+ required"
+        r"|got multiple values", evalue,
+    ):  # fmt: skip
+        called = re.match(r"([\w.]+?)(?:\.__(?:init|new|call)__)?\(\)", evalue)
+        name = called[1].split(".")[0] if called else ""
+        if any(name in cell.defines and name not in cell.imports for cell in case.flow.cells):
+            return None
+        module = _library(trace) or _mentioned(case, index, name)
+        if module:
+            return _changed_interface(case, index, called[1] if called else module, module,
+                                      evalue[:200])  # fmt: skip
+    if re.search(r"(?:was|has been|were) (?:removed|deprecated)|no longer support|deprecated since"
+                 r"|is not supported anymore|expired", evalue):  # fmt: skip
+        module = _library(trace)
+        if module:
+            return _changed_interface(case, index, module, module, evalue[:200])
+    # Raised inside a library that is not what it was.
+    module = _library(trace)
+    return recorded.version_drift(case, index, module) if module else None
+
+
+_BUILTIN_TYPES = frozenset(
+    {"NoneType", "int", "float", "str", "bytes", "list", "dict", "tuple", "set", "bool", "function",
+     "method", "generator", "builtin_function_or_method", "range", "complex", "module", "type"}
+)  # fmt: skip
+
+
+def _changed_interface(case: Case, index: int, what: str, module: str, said: str) -> Cause:
+    drift = recorded.version_drift(case, index, module)
+    if drift is not None:
+        return cause(
+            "version-drift", index, drift.subject, f"{drift.evidence} Cell {index}: {said}",
+            drift.fix,
+        )  # fmt: skip
+    version = _version(case, module)
+    return cause(
+        "api-change", index, what,
+        f"Cell {index} was written for another version of {module} than the "
+        f"{version or 'one'} installed here: {said}",
+        f"Port cell {index} to {module} {version or 'as installed'}, or install the {module} "
+        "that it was written for",
+    )  # fmt: skip
+
+
+def _version(case: Case, module: str) -> str | None:
+    if case.rerun is not None:
+        name = DISTRIBUTIONS.get(module, module).lower().replace("_", "-")
+        for distribution in case.rerun.environment.distributions:
+            if module in distribution.modules or distribution.name == name:
+                return distribution.version
+    return None
+
+
+def _library(trace: str) -> str | None:
+    """Return the package that the deepest frame outside the notebook lies in."""
+    frames = re.findall(r"(?:site|dist)-packages/([A-Za-z]\w*)", trace)
+    frames = [frame for frame in frames if frame not in ("IPython", "ipykernel", "mlrepro_nb")]
+    return str(frames[-1]) if frames else None
+
+
+def _module_of_class(case: Case, name: str) -> str | None:
+    for cell in case.flow.cells:
+        for local, full in cell.imports.items():
+            if local == name:
+                return full.partition(".")[0]
+    homes = {"DataFrame": "pandas", "Series": "pandas", "Index": "pandas", "ndarray": "numpy",
+             "Axes": "matplotlib", "Figure": "matplotlib", "Tensor": "torch"}  # fmt: skip
+    return homes.get(name)
+
+
+def _mentioned(case: Case, index: int, text: str) -> str | None:
+    words = set(re.findall(r"\w+", text))
+    for cell in (c for c in case.flow.cells if c.index <= index):
+        for local, full in cell.imports.items():
+            if local in words or full.partition(".")[0] in words:
+                return full.partition(".")[0]
+    return None
