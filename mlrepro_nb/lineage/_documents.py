@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import PurePosixPath
 
+from mlrepro_nb.dataflow import Flow, read_cell
 from mlrepro_nb.lineage.graph import Graph
 from mlrepro_nb.model import (
     DataAccess,
@@ -19,6 +20,10 @@ from mlrepro_nb.model import (
 
 GROUP_FROM = 9
 """Files of one folder that one cell opened in one way are drawn one by one up to here."""
+
+_MOST_CELLS = 500
+_LONGEST_SLICE = 12
+"""Of a model's history, in cells, that a picture can still show."""
 
 
 def data_id(access: DataAccess) -> str:
@@ -264,6 +269,11 @@ def _draw_cells(
     for run in record.lineage.runs:
         if cell := _cell_of(record, None, run.cell):
             wanted.add(cell.order)
+    upstream = _upstream(record)
+    for model in record.results.models:
+        if cell := _cell_of(record, model.execution, model.cell):
+            made_of = upstream.get(cell.order, frozenset())
+            wanted |= made_of if len(made_of) <= _LONGEST_SLICE else set()
     drawn = {}
     for cell in record.code.cells:
         if cell.order not in wanted:
@@ -285,7 +295,21 @@ def _draw_cells(
         )
         graph.join(node, "used", notebook)
         graph.join(execution, "wasInformedBy", node)
+    for order, node in drawn.items():
+        feeding = (upstream.get(order, frozenset()) - {order}) & drawn.keys()
+        # What reaches the cell through another one is drawn there.
+        through = {a for b in feeding for a in upstream[b] - {b}}
+        for earlier in feeding - through:
+            graph.join(node, "wasInformedBy", drawn[earlier])
     return drawn
+
+
+def _upstream(record: Record) -> dict[int, frozenset[int]]:
+    """Return for each execution itself and those whose results it builds on, imports left out."""
+    cells = [read_cell(cell.order, cell.source) for cell in record.code.cells[:_MOST_CELLS]]
+    flow = Flow(cells)
+    computing = {c.index for c in cells if c.defines - set(c.imports) or c.mutates}
+    return {c.index: flow.upstream(c.index) & (computing | {c.index}) for c in cells}
 
 
 def _draw_data(

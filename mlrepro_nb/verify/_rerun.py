@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from mlrepro_nb.capture import assemble
+from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.execute import CellError, Execution, run, workspace
 from mlrepro_nb.model import Record, Report, digest_bytes
 from mlrepro_nb.verify._reference import Reference
-from mlrepro_nb.verify.attribute.dataflow import read_cell
 from mlrepro_nb.verify.attribute.sources import string_literals
 
 

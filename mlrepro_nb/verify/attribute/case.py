@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mlrepro_nb.dataflow import Flow, read_cell
 from mlrepro_nb.model import Cause, Record, digest_text
-from mlrepro_nb.verify.attribute.dataflow import Flow, read_cell
 from mlrepro_nb.verify.attribute.sources import Source, find_sources
 from mlrepro_nb.verify.compare import Difference
 

@@ -94,7 +94,7 @@ def _name(case: Case, index: int, ename: str, evalue: str) -> Cause:
         )  # fmt: skip
     if not definers or not name:
         for execution in order.gone(case):
-            from mlrepro_nb.verify.attribute.dataflow import read_cell
+            from mlrepro_nb.dataflow import read_cell
 
             if name in read_cell(-1, execution.source).defines:
                 return order.deletion(index, name, execution)

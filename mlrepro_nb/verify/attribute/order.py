@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import Cause, ExecutedCell
 from mlrepro_nb.verify.attribute.case import Case, cause
-from mlrepro_nb.verify.attribute.dataflow import read_cell
 
 
 def executed_order(case: Case) -> list[int]:

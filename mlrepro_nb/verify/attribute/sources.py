@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from mlrepro_nb.dataflow import Cell, Flow, dotted
 from mlrepro_nb.verify.attribute._names import (
     CLOCKS,
     ENTROPY,
@@ -24,7 +25,6 @@ from mlrepro_nb.verify.attribute._names import (
     TORCH_DRAWN,
     UNSEEDED_GENERATORS,
 )
-from mlrepro_nb.verify.attribute.dataflow import Cell, Flow, dotted
 
 Kind = Literal[
     "random", "clock", "timer", "entropy", "hash", "listing", "variable", "remote", "identity"

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlrepro_nb.verify.attribute.dataflow import Flow, read_cell
+from mlrepro_nb.dataflow import Flow, read_cell
 from mlrepro_nb.verify.attribute.sources import find_sources
 
 
