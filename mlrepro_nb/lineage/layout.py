@@ -56,7 +56,7 @@ Links = dict[str, set[str]]
 def layout(lineage: Lineage) -> Layout:
     """Place the nodes of a lineage and route its edges."""
     names = [node.id for node in lineage.nodes]
-    after = _reduced(_acyclic(names, [(e.target, e.source) for e in lineage.edges]))
+    after = essential(lineage)
     rank = _ranks(names, after)
     # Long edges get a place in each layer that they pass, so that they go around nodes.
     chains: dict[tuple[str, str], list[str]] = {}
@@ -102,6 +102,12 @@ def layout(lineage: Lineage) -> Layout:
         ),
         edges=tuple(drawn),
     )
+
+
+def essential(lineage: Lineage) -> Links:
+    """Return what follows each node, without the edges that a longer path already says."""
+    names = [node.id for node in lineage.nodes]
+    return _reduced(_acyclic(names, [(e.target, e.source) for e in lineage.edges]))
 
 
 def _acyclic(names: list[str], edges: list[tuple[str, str]]) -> Links:

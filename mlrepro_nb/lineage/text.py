@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from mlrepro_nb.lineage.graph import Lineage, Node
+from mlrepro_nb.lineage.layout import essential
 
 FORWARD = {
     "used": "used",
@@ -32,7 +33,10 @@ def to_text(lineage: Lineage) -> str:
     nodes = {node.id: node for node in lineage.nodes}
     place = {node.id: number for number, node in enumerate(lineage.nodes)}
     beside: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    after = essential(lineage)
     for edge in lineage.edges:
+        if edge.source not in after[edge.target] and edge.target not in after[edge.source]:
+            continue  # a longer way says the same, and more
         beside[edge.source].append((FORWARD[edge.relation], edge.target))
         beside[edge.target].append((BACKWARD[edge.relation], edge.source))
     # Breadth first, so that each node hangs where it is nearest to the target. What many

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from mlrepro_nb.model import Cause
@@ -325,6 +325,8 @@ def _written_since(case: Case, index: int) -> Cause | None:
     ran = _ran(case)
     if case.record is not None or ran is None:
         return None
+    # A checkout or a copy writes all files at once: then their times tell nothing.
+    ran = max(ran, _saved(case))
     written = {name for cell in case.flow.cells for name in written_files(cell)}
     for cell in sorted(case.flow.upstream(index)):
         flow = case.flow.by_index[cell]
@@ -362,6 +364,15 @@ def _ran(case: Case) -> datetime | None:
                 continue
             found.append(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))
     return max(found) if found else None
+
+
+def _saved(case: Case) -> datetime:
+    """Return when the notebook's own file was written, and the second that a checkout takes."""
+    try:
+        moment = (case.folder / case.notebook.name).stat().st_mtime
+    except OSError:
+        moment = 0.0
+    return datetime.fromtimestamp(moment, timezone.utc) + timedelta(seconds=1)
 
 
 def _file_of(case: Case, literal: str) -> Path | None:
