@@ -11,7 +11,6 @@ the current context).
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -38,15 +37,18 @@ REPOSITORY = os.environ.get("DEMO_REPOSITORY")
 console = Console(highlight=False)
 
 
-def mlrepro(*arguments: str) -> None:
-    """Run a command as a user types it; a failure ends the tour."""
+def mlrepro(*arguments: str, or_else: str = "") -> bool:
+    """Run a command as a user types it; a failure ends the tour, unless there is another way."""
     console.print(f"\n[bold]$ mlrepro {' '.join(arguments)}[/]", soft_wrap=True)
     status = subprocess.run(
         [sys.executable, "-m", "mlrepro_nb", *arguments], check=False
     ).returncode
-    if status:
+    if status and or_else:
+        console.print(f"\n[yellow]{or_else}")
+    elif status:
         console.print(f"[red]The tour ends here: that command exited with {status}.")
         raise SystemExit(status)
+    return not status
 
 
 def engine_answers() -> bool:
@@ -58,23 +60,18 @@ def engine_answers() -> bool:
     )
 
 
-def build_and_run() -> str:
-    """Build the job, run it without a network, build the service; return its reference."""
-    image = OUT / "image.json"
-    mlrepro("build", NOTEBOOK, "--kind", "job", "--allow-dirty", *BASE, "--test")
+def build_and_run() -> bool:
+    """Build the job and run it without a network, then the service; False where none can be."""
+    job = ("build", NOTEBOOK, "--kind", "job", "--allow-dirty", *BASE, "--test")
+    if not mlrepro(*job, or_else="No image could be built here, so it is only rendered."):
+        return False
     where = ["--repository", REPOSITORY, "--push"] if REPOSITORY else []
     mlrepro("build", NOTEBOOK, "--kind", "service", "--allow-dirty", *BASE, *where)
-    done = subprocess.run(
-        [sys.executable, "-m", "mlrepro_nb", "log", NOTEBOOK, "--kind", "image", "--json"],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    image.write_bytes(done.stdout)
-    return str(json.loads(done.stdout)["documents"][0]["digest"])
+    return True
 
 
 def render_only() -> None:
     """Write the Containerfile and what belongs to it, without an engine."""
-    console.print("\n[dim]No Docker Engine answers: the image is rendered, not built.")
     mlrepro(
         "build", NOTEBOOK, "--kind", "service", "--allow-dirty", *BASE,
         "--dry-run", "-o", str(OUT / "image"),
@@ -125,9 +122,10 @@ def main() -> None:
     mlrepro("record", NOTEBOOK)
     mlrepro("verify", NOTEBOOK)
     store = Store.find(HERE)
-    if engine_answers():
-        build_and_run()
-    else:
+    if not engine_answers():
+        console.print("\n[dim]No Docker Engine answers: the image is rendered, not built.")
+        render_only()
+    elif not build_and_run():
         render_only()
     roll_out(store)
     mlrepro("trace", NOTEBOOK, "--html", str(OUT / "lineage.html"))

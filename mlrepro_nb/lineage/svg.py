@@ -94,9 +94,9 @@ def _node(node: Node, x: float, y: float, lineage: Lineage, number: int, *, link
         f'<text class="lg-type" x="13" y="15.5" font-size="9.5" fill="{line}">'
         f"{_text(node.type.upper())}{' · TARGET' if focus else ''}</text>"
         f'<text class="lg-label" x="13" y="31" font-size="12.5" font-weight="600" '
-        f'fill="#1f2328">{_text(elided(node.label, 24))}</text>'
+        f'fill="#1f2328">{_text(elided(node.label, 22))}</text>'
         f'<text class="lg-sub" x="13" y="45.5" font-size="10.5" fill="#59636e">'
-        f"{_text(elided(node.summary, 26))}</text></g>"
+        f"{_text(elided(node.summary, 25))}</text></g>"
     )
     return f'<a href="#n{number}">{drawn}</a>' if links else drawn
 

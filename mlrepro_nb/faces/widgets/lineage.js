@@ -124,8 +124,8 @@ function render({ model, el }) {
         rx: RADIUS[node.prov],
       }),
       svg("text", { class: "lg-type", x: 13, y: 15.5 }, node.type.toUpperCase() + (focus ? " · TARGET" : "")),
-      svg("text", { class: "lg-label", x: 13, y: 31 }, elided(node.label, 24)),
-      svg("text", { class: "lg-sub", x: 13, y: 45.5 }, elided(node.summary, 26)),
+      svg("text", { class: "lg-label", x: 13, y: 31 }, elided(node.label, 22)),
+      svg("text", { class: "lg-sub", x: 13, y: 45.5 }, elided(node.summary, 25)),
     );
     group.addEventListener("click", () => select(node.id));
     group.addEventListener("keydown", (event) => onKey(/** @type {KeyboardEvent} */ (event), node));
