@@ -34,6 +34,8 @@ OUT = Path(os.environ.get("DEMO_OUT", "demo-out"))
 BASE = ["--base", os.environ["DEMO_BASE"]] if os.environ.get("DEMO_BASE") else []
 REPOSITORY = os.environ.get("DEMO_REPOSITORY")
 
+OUTSIDE_FAILED = 3
+
 console = Console(highlight=False)
 
 
@@ -43,7 +45,7 @@ def mlrepro(*arguments: str, or_else: str = "") -> bool:
     status = subprocess.run(
         [sys.executable, "-m", "mlrepro_nb", *arguments], check=False
     ).returncode
-    if status and or_else:
+    if status == OUTSIDE_FAILED and or_else:
         console.print(f"\n[yellow]{or_else}")
     elif status:
         console.print(f"[red]The tour ends here: that command exited with {status}.")
@@ -70,24 +72,23 @@ def build_and_run() -> bool:
     return True
 
 
-def render_only() -> None:
-    """Write the Containerfile and what belongs to it, without an engine."""
+def render() -> None:
+    """Write the Containerfile and what belongs to it: no engine is needed for that."""
+    shutil.rmtree(OUT / "image", ignore_errors=True)
     mlrepro(
         "build", NOTEBOOK, "--kind", "service", "--allow-dirty", *BASE,
         "--dry-run", "-o", str(OUT / "image"),
     )  # fmt: skip
 
 
-def roll_out(store: Store) -> None:
+def roll_out(store: Store, *, pushed: bool) -> None:
     """Render the manifests; apply them where there is a pushed image and the user says so."""
-    if REPOSITORY and os.environ.get("ROLLOUT") == "1":
-        mlrepro("rollout", NOTEBOOK, "-n", "mlrepro-demo", "--create-namespace", "--apply")
+    target = OUT / "manifests.yaml"
+    if pushed:
+        apply = ["--create-namespace", "--apply"] if os.environ.get("ROLLOUT") == "1" else []
+        mlrepro("rollout", NOTEBOOK, "-n", "mlrepro-demo", *apply, "-o", str(target))
         return
     digest, record = store.find_record(NOTEBOOK)
-    target = OUT / "manifests.yaml"
-    if REPOSITORY:
-        mlrepro("rollout", NOTEBOOK, "-n", "mlrepro-demo", "-o", str(target))
-        return
     target.write_text(preview(record, digest, None, namespace="mlrepro-demo"), encoding="utf-8")
     console.print(f"\n[dim]No image was pushed: its manifests, without a digest, are in {target}")
 
@@ -122,12 +123,12 @@ def main() -> None:
     mlrepro("record", NOTEBOOK)
     mlrepro("verify", NOTEBOOK)
     store = Store.find(HERE)
-    if not engine_answers():
-        console.print("\n[dim]No Docker Engine answers: the image is rendered, not built.")
-        render_only()
-    elif not build_and_run():
-        render_only()
-    roll_out(store)
+    render()
+    engine = engine_answers()
+    built = engine and build_and_run()
+    if not engine:
+        console.print("\n[dim]No Docker Engine answers: the image was rendered, not built.")
+    roll_out(store, pushed=built and REPOSITORY is not None)
     mlrepro("trace", NOTEBOOK, "--html", str(OUT / "lineage.html"))
     summarise(store)
 
