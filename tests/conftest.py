@@ -29,6 +29,13 @@ def _need(what: str, variable: str) -> str:
     return value
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run of CI in which anything was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("MLREPRO_REQUIRE") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def engine() -> str:
     """A Docker Engine that answers."""

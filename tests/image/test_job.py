@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_a_job_that_does_not_reproduce_is_neither_tagged_nor_pushed(
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Chance")
     record(repository / "n.ipynb")
-    name = f"{registry}/test/chance-{repository.parent.name.replace('_', '-').lower()}"
+    name = f"{registry}/test/chance-{uuid.uuid4().hex[:12]}"
     with pytest.raises(MlreproError, match="does not reproduce the record"):
         image.build("n.ipynb", base=base_image, repository=name, push=True, test=True)
     assert docker.inspect(f"{name}:0.0.0") is None
