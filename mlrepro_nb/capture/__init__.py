@@ -8,6 +8,14 @@ neither a kernel's death nor a process boundary loses what was seen.
 from mlrepro_nb.capture.assembly import assemble
 from mlrepro_nb.capture.outputs import output_digests
 from mlrepro_nb.capture.recorder import Recorder
-from mlrepro_nb.capture.secrets import mask
+from mlrepro_nb.capture.secrets import MASK, mask, mask_notebook, mask_outputs
 
-__all__ = ["Recorder", "assemble", "mask", "output_digests"]
+__all__ = [
+    "MASK",
+    "Recorder",
+    "assemble",
+    "mask",
+    "mask_notebook",
+    "mask_outputs",
+    "output_digests",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = "***"
@@ -134,3 +134,44 @@ def _environment_secrets() -> list[str]:
         ]
         _kept = (now, found)
     return _kept[1]
+
+
+def mask_notebook(nb: Mapping[str, Any], parameters: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """Return a copy of a notebook (nbformat 4, as JSON) that may be kept and shipped.
+
+    Masked are secrets in sources, in texts of outputs and in papermill's
+    metadata, and the values of secret parameters wherever they show. Pictures
+    and other binary outputs stay as they are.
+    """
+    hidden = [
+        value
+        for name, value in parameters.items()
+        if is_secret_name(name) and isinstance(value, str) and len(value) >= _SHORTEST
+    ]
+
+    def clean(value: Any, mime: str = "text/plain") -> Any:
+        if isinstance(value, str):
+            if not mime.startswith(("text/", "application/")):
+                return value
+            for secret in hidden:
+                value = value.replace(secret, MASK)
+            return mask(value)
+        if isinstance(value, Mapping):
+            return {
+                key: clean(item, key if "/" in str(key) else mime) for key, item in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [clean(item, mime) for item in value]
+        return value
+
+    copy = {**nb, "cells": [clean(cell) for cell in nb["cells"]]}
+    metadata = dict(nb["metadata"])
+    if "papermill" in metadata:
+        metadata["papermill"] = mask_values(metadata["papermill"])
+    return {**copy, "metadata": metadata}
+
+
+def mask_outputs(outputs: Sequence[Any]) -> list[Any]:
+    """Return a cell's outputs as `mask_notebook` keeps them."""
+    cell = mask_notebook({"cells": [{"outputs": outputs}], "metadata": {}})["cells"][0]
+    return list(cell["outputs"])

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mlrepro_nb.capture import assemble
+from mlrepro_nb.capture import assemble, mask, mask_notebook
 from mlrepro_nb.connect import mlflow
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.model import Record, Report, Step, silent
-from mlrepro_nb.store import Store, project_root
+from mlrepro_nb.store import Store, project_root, write_atomically
 
 if TYPE_CHECKING:
     from mlrepro_nb.execute import Execution
@@ -99,25 +97,25 @@ def record(
         gaps=execution.gaps,
         put_blob=store.blobs.put,
     )
-    made = _with_results(made, execution, store)
+    made = _with_results(made, execution, parameters, store)
     digest = store.put(made)
     for line in tag_runs(made, digest, root):
         report(Step(message=line, log=True))
     target = notebook if inplace else output
     if target is not None:
-        _write(target, stamped(execution.nb, digest))
+        write_atomically(target, _json(stamped(execution.nb, digest)))
     return digest, made
 
 
-def _with_results(made: Record, execution: Execution, store: Store) -> Record:
+def _with_results(
+    made: Record, execution: Execution, parameters: Mapping[str, Any], store: Store
+) -> Record:
     results = msgspec.structs.replace(
         made.results,
-        notebook=store.blobs.put(_json(execution.nb)),
+        notebook=store.blobs.put(_json(mask_notebook(execution.nb, parameters))),
         duration=execution.duration,
     )
     if execution.error is not None:
-        from mlrepro_nb.capture import mask
-
         error = execution.error
         where = "the parameters" if error.index is None else f"cell {error.index}"
         results = msgspec.structs.replace(
@@ -145,25 +143,6 @@ def _json(nb: Any) -> bytes:
     return (json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode(
         "utf-8", "replace"
     )
-
-
-def _write(path: Path, nb: Any) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=".mlrepro-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_json(nb))
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def tag_runs(made: Record, digest: str, root: Path | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import time
@@ -11,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from mlrepro_nb.capture import MASK, mask_outputs
 from mlrepro_nb.model import (
     Cause,
     CellVerdict,
@@ -20,7 +20,7 @@ from mlrepro_nb.model import (
     Verification,
     silent,
 )
-from mlrepro_nb.store import Store
+from mlrepro_nb.store import Store, write_atomically
 from mlrepro_nb.verify._reference import (
     Reference,
     check_output,
@@ -166,7 +166,12 @@ def _compare(case: Case, cell: Seen, tolerance: tuple[float, float]) -> Differen
             return Difference(
                 level="different", where="digest", before="the recorded output", after="another"
             )
-    return compare_cell(cell.reference, cell.outputs, _context(case, cell.index, tolerance))
+    context = _context(case, cell.index, tolerance)
+    difference = compare_cell(cell.reference, cell.outputs, context)
+    if difference.level == "different" and MASK in str(cell.reference):
+        # The outputs that a record keeps have their secrets masked.
+        return compare_cell(cell.reference, mask_outputs(cell.outputs), context)
+    return difference
 
 
 def _repeat(case: Case, second: Rerun, tolerance: tuple[float, float]) -> None:
@@ -244,16 +249,8 @@ def _write(first: Rerun, found: Reference, output: Path | None) -> Path:
             prefix="mlrepro-executed-"))  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         output = folder / f"{found.path.stem}-{stamp}-{os.urandom(3).hex()}.ipynb"
-    handle, temporary = tempfile.mkstemp(dir=output.resolve().parent, prefix=".mlrepro-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(nbformat.writes(_plain(first.nb)) + "\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, output)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    text = nbformat.writes(_plain(first.nb)) + "\n"
+    write_atomically(output, text.encode("utf-8", "surrogatepass"))
     return output
 
 

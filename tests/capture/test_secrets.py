@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrepro_nb.capture.secrets import is_secret_name, mask, mask_values
+from mlrepro_nb.capture.secrets import is_secret_name, mask, mask_notebook, mask_values
 
 SECRETS = [
     ('password = "hunter2x"', "hunter2x"),
@@ -81,3 +81,24 @@ def test_names() -> None:
     about = ("REGISTRY_AUTH_USER", "SSH_AUTH_SOCK", "tokenUrl", "SECRET_FILE", "auth-type")
     assert not any(map(is_secret_name, about))
     assert not any(map(is_secret_name, ("author", "tokenizer", "keyboard", "passes", "n")))
+
+
+def test_a_notebook_that_is_kept_shows_no_secret() -> None:
+    picture = "iVBORw0KGgo-hunter2hunter2"
+    nb = {
+        "metadata": {"papermill": {"parameters": {"password": "hunter2hunter2", "n": 5}}},
+        "cells": [
+            {
+                "source": ["password = 'hunter2hunter2'\n", "n = 5"],
+                "outputs": [
+                    {"output_type": "stream", "text": "it is hunter2hunter2\n"},
+                    {"data": {"image/png": picture, "text/plain": "'hunter2hunter2'"}},
+                ],
+            }
+        ],
+    }
+    kept = mask_notebook(nb, {"password": "hunter2hunter2", "n": 5})
+    assert "hunter2" not in str(kept).replace(picture, "")
+    assert kept["cells"][0]["outputs"][1]["data"]["image/png"] == picture, "not a text"
+    assert kept["metadata"]["papermill"]["parameters"]["n"] == 5
+    assert nb["cells"][0]["outputs"][0]["text"] == "it is hunter2hunter2\n", "a copy"
