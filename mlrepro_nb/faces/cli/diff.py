@@ -34,7 +34,7 @@ def command(before: str, after: str, everything: bool, as_json: bool) -> None:
         print_json({"before": digest_a, "after": digest_b, "changes": found})
     else:
         _show(found)
-    raise SystemExit(1 if found else 0)
+    click.get_current_context().exit(1 if found else 0)
 
 
 def _show(found: list[Change]) -> None:
