@@ -85,11 +85,7 @@ def run(
             f"`{tool}` did not answer within {timeout:.0f} seconds.", "Try again.", tool=tool
         ) from None
     except OSError as error:
-        raise ToolError(
-            f"`{tool}` could not be started: {error.strerror}.",
-            "Check its installation.",
-            tool=tool,
-        ) from error
+        raise _not_started(tool, error) from error
     return Ended(status=ended.returncode, stdout=ended.stdout, stderr=redact(ended.stderr))
 
 
@@ -119,11 +115,7 @@ def stream(
             errors="replace",
         )
     except OSError as error:
-        raise ToolError(
-            f"`{tool}` could not be started: {error.strerror}.",
-            "Check its installation.",
-            tool=tool,
-        ) from error
+        raise _not_started(tool, error) from error
     with process:
         try:
             assert process.stdout is not None
@@ -140,3 +132,9 @@ def stream(
                 process.kill()
             raise
     return Ended(status=status, stderr="\n".join(last))
+
+
+def _not_started(tool: str, error: OSError) -> ToolError:
+    return ToolError(
+        f"`{tool}` could not be started: {error.strerror}.", "Check its installation.", tool=tool
+    )

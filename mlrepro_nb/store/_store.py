@@ -215,16 +215,12 @@ class Store:
         """
         wanted = prefix.removeprefix("sha256:")
         if re.fullmatch(r"[0-9a-f]{4,64}", wanted):
-            with self._read() as db:
-                rows = db.execute(
-                    "SELECT digest FROM document WHERE kind = ? AND digest LIKE ?",
-                    (kind.kind, f"sha256:{wanted}%"),
-                ).fetchall()
-            if len(rows) == 1:
-                return str(rows[0][0])
-            if rows:
+            found = self.find_digests(wanted, kind.kind)
+            if len(found) == 1:
+                return found[0]
+            if found:
                 raise NotFoundError(
-                    f"{len(rows)} {kind.kind}s start with {prefix!r}.", "Give more digits."
+                    f"{len(found)} {kind.kind}s start with {prefix!r}.", "Give more digits."
                 )
         raise NotFoundError(
             f"The store at {self.root} has no {kind.kind} {prefix!r}.",
