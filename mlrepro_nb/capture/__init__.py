@@ -6,7 +6,7 @@ neither a kernel's death nor a process boundary loses what was seen.
 """
 
 from mlrepro_nb.capture.assembly import assemble
-from mlrepro_nb.capture.outputs import output_digests
+from mlrepro_nb.capture.cells.outputs import output_digests
 from mlrepro_nb.capture.recorder import Recorder
 from mlrepro_nb.capture.secrets import MASK, mask, mask_notebook, mask_outputs
 

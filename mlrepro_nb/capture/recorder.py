@@ -19,39 +19,26 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
-from mlrepro_nb.capture import environment, hardware
-from mlrepro_nb.capture.audit import paused, unwatched
-from mlrepro_nb.capture.files import FileWatch
-from mlrepro_nb.capture.hashing import DigestCache
-from mlrepro_nb.capture.location import find_notebook
-from mlrepro_nb.capture.outputs import OutputTap
+from mlrepro_nb.capture import environment
+from mlrepro_nb.capture.cells.location import find_notebook
+from mlrepro_nb.capture.cells.outputs import OutputTap
+from mlrepro_nb.capture.cells.source import cell_name, imported_names
+from mlrepro_nb.capture.data.audit import paused, unwatched
+from mlrepro_nb.capture.data.files import FileWatch
+from mlrepro_nb.capture.data.hashing import DigestCache
+from mlrepro_nb.capture.data.readers import ReaderWatch
+from mlrepro_nb.capture.environment import EnvironmentWatch
+from mlrepro_nb.capture.hardware import HardwareWatch
 from mlrepro_nb.capture.randomness import RandomnessWatch
-from mlrepro_nb.capture.readers import import_hook
 from mlrepro_nb.capture.runs import RunWatch
 from mlrepro_nb.capture.secrets import mask
-from mlrepro_nb.capture.source import cell_name, imported_names
-from mlrepro_nb.connect import dvc
+from mlrepro_nb.capture.watch import Execution, Watch
 from mlrepro_nb.model import digest_text
 
 Sink = Callable[[str, Any], None]
 
 _SEAL_TIMEOUT = 3.0
 """Seconds that a kernel that shuts down waits for digests; a front end kills it after five."""
-
-
-class _Execution(msgspec.Struct):
-    order: int
-    request: str
-    source: str
-    clock: float
-    cpu: float
-    status: str = "ok"
-    error: str | None = None
-    count: int | None = None
-    duration: float = 0.0
-    done: bool = False
 
 
 class Recorder:
@@ -85,21 +72,23 @@ class Recorder:
         self._sink = sink
         self._lock = threading.RLock()
         self._order = 0
-        self._stack: list[_Execution] = []
-        self._open: dict[str, _Execution] = {}
+        self._stack: list[Execution] = []
+        self._open: dict[str, Execution] = {}
         self._orders: dict[str, int] = {}
         self._gaps: set[str] = set()
-        self._named: set[str] = set()
-        self._modules_reported = 0
         self._pid = os.getpid()
         self._running = False
         self.notebook = find_notebook(shell)
-        self._files = FileWatch(self._emit, self.current, cache=cache, wants_md5=dvc.is_tracked)
-        self._readers = import_hook(self._files)
-        self._randomness = RandomnessWatch(lambda: getattr(shell, "user_ns", {}))
-        self._mlflow = RunWatch(self._emit, self.current, self.gap)
-        self._startup = environment.Startup(fresh=self._is_fresh())
-        self._sampler = hardware.Sampler()
+        files = FileWatch(self, cache=cache)
+        self.watches: tuple[Watch, ...] = (
+            files,
+            ReaderWatch(files),
+            RandomnessWatch(self),
+            RunWatch(self),
+            EnvironmentWatch(self, files.sources, fresh=self._is_fresh()),
+            HardwareWatch(self),
+        )
+        """In the order in which they start; they end in the reverse order."""
         kernel = getattr(shell, "kernel", None)
         session = getattr(kernel, "session", None)
         self._tap = OutputTap(session, self._published) if session is not None else None
@@ -110,16 +99,10 @@ class Recorder:
         """Begin to record."""
         self._running = True
         with self._guard("starting"):
-            self._emit("start", self._start_event())
-        for name, begin in (
-            ("file accesses", self._files.start),
-            ("Arrow, Polars and HDF5 readers", self._readers.start),
-            ("random generators", self._randomness.start),
-            ("MLflow runs", self._mlflow.start),
-            ("peak use", self._sampler.start),
-        ):
-            with self._guard(name):
-                begin()
+            self.emit("start", self._start_event())
+        for watch in self.watches:
+            with self._guard(watch.title):
+                watch.start()
         if self._tap is not None:
             with self._guard("outputs"):
                 self._tap.start()
@@ -139,10 +122,9 @@ class Recorder:
         for event, callback in (("pre_run_cell", self._before), ("post_run_cell", self._after)):
             with contextlib.suppress(ValueError):
                 self.shell.events.unregister(event, callback)
-        for end in (self._readers.stop, self._randomness.stop, self._mlflow.stop,
-                    self._sampler.stop, self._files.stop):  # fmt: skip
-            with self._guard("stopping"):
-                end()
+        for watch in reversed(self.watches):
+            with self._guard(watch.title):
+                watch.stop()
         if self._tap is not None:
             self._tap.stop()
 
@@ -157,22 +139,15 @@ class Recorder:
             if self._tap is not None:
                 for request in list(self._tap.changed):
                     if request in self._orders:
-                        self._emit(
+                        self.emit(
                             "output",
                             {"order": self._orders[request], "outputs": self._tap.digests(request)},
                         )
+            for watch in self.watches:
+                with self._guard(watch.title):
+                    watch.seal(timeout)
             running = self._stack[-1] if self._stack else None
-            if running is not None:
-                opens = self._files.drain()
-                if opens:
-                    self._emit("opens", {"order": running.order, "opens": opens})
-            if not self._files.settle(timeout):
-                self.gap("Some files were too big to be hashed before the kernel ended.")
-            self._mlflow.settle(timeout)
-            self._emit("modules", self._local_modules())
-            self._emit("environment", environment.describe(self._startup))
-            self._emit("hardware", hardware.describe(self._sampler.peak()))
-            self._emit(
+            self.emit(
                 "seal",
                 {
                     "ended": _now(),
@@ -191,7 +166,7 @@ class Recorder:
         """Note, once, something that could not be recorded."""
         if text not in self._gaps:
             self._gaps.add(text)
-            self._emit("gap", {"text": mask(text), "order": self.current()})
+            self.emit("gap", {"text": mask(text), "order": self.current()})
 
     @property
     def executions(self) -> int:
@@ -244,18 +219,14 @@ class Recorder:
                 self._stack.clear()
 
     def _begin(self, source: str, request: str, cell_id: str | None) -> None:
-        execution = _Execution(
-            order=self._order, request=request, source=source, clock=0.0, cpu=_cpu()
-        )
+        execution = Execution(order=self._order, request=request, source=source, cpu=_cpu())
         self._order += 1
         self._stack[:] = [execution]
         self._open[request] = execution
         self._orders[request] = execution.order
         if self._tap is not None:
             self._tap.open(request)
-        self._named |= imported_names(source)
-        self._startup.named |= self._named
-        self._emit(
+        self.emit(
             "begin",
             {
                 "order": execution.order,
@@ -266,10 +237,12 @@ class Recorder:
                 "started": _now(),
             },
         )
-        self._randomness.begin()
+        for watch in self.watches:
+            with self._guard(watch.title):
+                watch.cell_begins(execution)
         execution.clock = time.perf_counter()
 
-    def _ended(self, execution: _Execution) -> None:
+    def _ended(self, execution: Execution) -> None:
         data: dict[str, Any] = {
             "order": execution.order,
             "count": execution.count,
@@ -277,22 +250,18 @@ class Recorder:
             "error": execution.error,
             "duration": round(execution.duration, 6),
         }
-        with self._guard("random generators"):
-            data["randomness"] = self._randomness.end()
-        with self._guard("file accesses"):
-            data["opens"] = self._files.drain()
-        with self._guard("peak use"):
-            data["peak"] = self._sampler.cell(execution.duration, _cpu() - execution.cpu)
-        with self._guard("MLflow runs"):
-            self._mlflow.cell_ended()
-        self._emit("end", data)
+        for watch in self.watches:
+            with self._guard(watch.title):
+                did = watch.cell_ended(execution)
+                if watch.part is not None and did is not None:
+                    data[watch.part] = did
+        self.emit("end", data)
         execution.done = True
         if self._tap is None:
             self._finish(execution)
-        modules = len(sys.modules)
-        if modules != self._modules_reported:
-            self._modules_reported = modules
-            self._emit("imports", self._startup.names())
+        for watch in self.watches:
+            with self._guard(watch.title):
+                watch.after_cell(execution)
 
     def _published(self, request: str) -> None:
         """All outputs of a request have been sent."""
@@ -301,12 +270,12 @@ class Recorder:
             with self._guard("outputs"):
                 self._finish(execution)
 
-    def _finish(self, execution: _Execution) -> None:
+    def _finish(self, execution: Execution) -> None:
         if self._open.pop(execution.request, None) is None or self._tap is None:
             return
         outputs = self._tap.digests(execution.request)
         if outputs:
-            self._emit("output", {"order": execution.order, "outputs": outputs})
+            self.emit("output", {"order": execution.order, "outputs": outputs})
 
     def _join_running_cell(self) -> None:
         """Record the cell that is loading the recorder, which has begun already."""
@@ -364,16 +333,14 @@ class Recorder:
             "tool": environment.tool(),
         }
 
-    def _local_modules(self) -> list[dict[str, Any]]:
-        return environment.local_modules(self._files.sources)
-
     def _describe(self) -> None:
         """What is known at the start, in case that the end never comes."""
-        with unwatched(), self._guard("the environment"):
-            self._emit("hardware", hardware.describe(self._sampler.peak()))
-            self._emit("environment", environment.describe(self._startup, libraries=False))
+        for watch in self.watches:
+            with unwatched(), self._guard(watch.title):
+                watch.describe()
 
-    def _emit(self, kind: str, data: Any) -> None:
+    def emit(self, kind: str, data: Any) -> None:
+        """Report an event, unless this is a forked child: its journal is its parent's."""
         if os.getpid() != self._pid:
             return
         try:

@@ -229,7 +229,7 @@ def _seed(arguments: list[str]) -> None:
         raise UsageError(
             "A seed is a whole number from 0 to 4294967295.", "For example: %mlrepro seed 7"
         ) from None
-    from mlrepro_nb.capture.seeding import seed_everything
+    from mlrepro_nb.capture.randomness.seeding import seed_everything
 
     done, later = seed_everything(value)
     if _state is not None:

@@ -168,7 +168,7 @@ def _changed(path: Path, access: DataAccess, store: Store) -> bool:
     if access.digest is None:
         return False
     # Not above: a service imports this package, and has no need of what capture needs.
-    from mlrepro_nb.capture.hashing import hash_file
+    from mlrepro_nb.capture.data.hashing import hash_file
 
     found = hash_file(str(path), cache=store)
     return found is None or found.digest != access.digest

@@ -24,7 +24,7 @@ def lineage(target: str | None = None) -> LineageWidget:
         As for `mlrepro_nb.lineage.trace`; by default what this kernel has
         recorded so far.
     """
-    from mlrepro_nb.capture.audit import unwatched
+    from mlrepro_nb.capture.data.audit import unwatched
     from mlrepro_nb.faces.widgets import _kernel
     from mlrepro_nb.faces.widgets._lineage import LineageWidget
     from mlrepro_nb.lineage import trace
@@ -45,7 +45,7 @@ def containerize(target: str | None = None) -> ContainerizeWidget:
         A record's digest or a notebook's path; by default what this kernel has
         recorded so far.
     """
-    from mlrepro_nb.capture.audit import unwatched
+    from mlrepro_nb.capture.data.audit import unwatched
     from mlrepro_nb.faces.widgets import _kernel
     from mlrepro_nb.faces.widgets._containerize import ContainerizeWidget
 

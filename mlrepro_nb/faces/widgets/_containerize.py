@@ -16,7 +16,7 @@ import anywidget
 import traitlets
 
 from mlrepro_nb import image, rollout
-from mlrepro_nb.capture.audit import unwatched
+from mlrepro_nb.capture.data.audit import unwatched
 from mlrepro_nb.errors import MlreproError, ToolError
 from mlrepro_nb.faces.widgets import _display
 from mlrepro_nb.model import Image, Record, Step, short

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from mlrepro_nb.capture.hashing import hash_file
-from mlrepro_nb.capture.outputs import STDERR, output_digests
+from mlrepro_nb.capture.cells.outputs import STDERR, output_digests
+from mlrepro_nb.capture.data.hashing import hash_file
 from mlrepro_nb.model import Cause, CellOutput, DataAccess, Distribution, digest_text, short
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlrepro_nb.capture.hashing import hash_file
-from mlrepro_nb.capture.paths import relative
+from mlrepro_nb.capture.data.hashing import hash_file
+from mlrepro_nb.capture.data.paths import relative
 from mlrepro_nb.connect import dvc, git
 from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.model import DataAccess
 
 if TYPE_CHECKING:
-    from mlrepro_nb.capture._cells import Cells
-    from mlrepro_nb.capture.assembly import Told
+    from mlrepro_nb.capture.cells._match import Cells
+    from mlrepro_nb.capture.told import Told
 
 
 def accesses(told: Told, cells: Cells, root: Path | None) -> tuple[DataAccess, ...]:

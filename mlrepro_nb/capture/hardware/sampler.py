@@ -74,7 +74,7 @@ class Sampler:
     def _sample(self) -> None:
         import psutil
 
-        from mlrepro_nb.capture.audit import unwatched
+        from mlrepro_nb.capture.data.audit import unwatched
 
         with unwatched():
             process = psutil.Process()

@@ -9,35 +9,29 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from mlrepro_nb.capture.audit import unwatched
+from mlrepro_nb.capture.data.audit import unwatched
 from mlrepro_nb.capture.imports import ImportHook
+from mlrepro_nb.capture.watch import Execution, Recording, Watch
 from mlrepro_nb.connect import mlflow
 
 
-class RunWatch:
+class RunWatch(Watch):
     """Notes runs and models as they are made; asks the tracking store about them in a thread.
 
     A store that is slow or gone therefore never keeps a cell waiting.
 
     Parameters
     ----------
-    emit : callable
-        Receives ``("run", {...})`` and ``("model", {...})`` events.
-    execution : callable
-        Returns the order of the cell that is running, or None.
-    gap : callable
-        Receives a sentence about what could not be learned.
+    recording : Recording
+        The recorder. It gets ``run`` and ``model`` events.
     """
 
-    def __init__(
-        self,
-        emit: Callable[[str, Any], None],
-        execution: Callable[[], int | None],
-        gap: Callable[[str], None],
-    ) -> None:
-        self._emit = emit
-        self._execution = execution
-        self._gap = gap
+    title = "MLflow runs"
+
+    def __init__(self, recording: Recording) -> None:
+        self._emit = recording.emit
+        self._execution = recording.current
+        self._gap = recording.gap
         self._runs: dict[str, int | None] = {}
         self._touched: set[str] = set()
         self._undo: list[Callable[[], None]] = []
@@ -64,7 +58,7 @@ class RunWatch:
         self._undo.clear()
         self._jobs.put(None)
 
-    def cell_ended(self) -> None:
+    def cell_ended(self, execution: Execution) -> None:
         """Look again at the runs that a cell may have logged to."""
         if "mlflow.tracking.fluent" not in sys.modules or not self._runs:
             return
@@ -73,7 +67,7 @@ class RunWatch:
             self._ask(run_id)
         self._touched.clear()
 
-    def settle(self, timeout: float) -> None:
+    def seal(self, timeout: float) -> None:
         """Look at every run once more and wait for the answers."""
         if not self._runs:
             return

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlrepro_nb.capture.paths import is_source
+from mlrepro_nb.capture.data.paths import is_source
 from mlrepro_nb.capture.secrets import is_secret_name, mask
 
 VARIABLES = re.compile(
@@ -283,7 +283,7 @@ def local_modules(sources: dict[str, int | None]) -> list[dict[str, Any]]:
 
     `sources` are Python files that cells opened themselves (``%run``).
     """
-    from mlrepro_nb.capture.hashing import hash_file
+    from mlrepro_nb.capture.data.hashing import hash_file
 
     names: dict[str, str] = {}
     for name, module in list(sys.modules.items()):
@@ -304,7 +304,7 @@ def local_modules(sources: dict[str, int | None]) -> list[dict[str, Any]]:
 
 def describe_os_packages(paths: list[str]) -> list[dict[str, Any]]:
     """Return the packages that own mapped libraries; those that none owns by their digest."""
-    from mlrepro_nb.capture.hashing import hash_file
+    from mlrepro_nb.capture.data.hashing import hash_file
     from mlrepro_nb.connect import dpkg
 
     owners = dpkg.owners([*paths, *(os.path.realpath(path) for path in paths)])

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from mlrepro_nb.capture.audit import Access
-from mlrepro_nb.capture.files import FileWatch
+from mlrepro_nb.capture.data.audit import Access
+from mlrepro_nb.capture.data.files import FileWatch
 from mlrepro_nb.capture.imports import ImportHook
+from mlrepro_nb.capture.watch import Watch
 
 # module -> (attribute, name of the path's parameter, position without self, access)
 _Reader = tuple[str, str, int, Access]
@@ -117,6 +118,23 @@ _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _QUOTED = re.compile(r"'((?:[^']|'')+)'")
 _COPY_TO = re.compile(r"(?is)\bto\s*$")
 _ATTACH = re.compile(r"(?is)\battach\s+(?:database\s+)?(?:if\s+not\s+exists\s+)?$")
+
+
+class ReaderWatch(Watch):
+    """Tells a `FileWatch` what the wrapped readers and writers open."""
+
+    title = "Arrow, Polars and HDF5 readers"
+
+    def __init__(self, watch: FileWatch) -> None:
+        self._hook = import_hook(watch)
+
+    def start(self) -> None:
+        """Wrap what is imported, and what will be."""
+        self._hook.start()
+
+    def stop(self) -> None:
+        """Wrap no more modules."""
+        self._hook.stop()
 
 
 def import_hook(watch: FileWatch) -> ImportHook:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from mlrepro_nb.capture.files import FileWatch
+    from mlrepro_nb.capture.data.files import FileWatch
 
 Access = Literal["read", "write", "both"]
 

@@ -11,44 +11,39 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
 from typing import Any, Literal
 
-from mlrepro_nb.capture.audit import Access, as_path, attach, by_machinery, detach, unwatched
-from mlrepro_nb.capture.hashing import DigestCache, FileDigest, hash_file, regular, signature
-from mlrepro_nb.capture.paths import is_ignored, is_source
+from mlrepro_nb.capture.data.audit import Access, as_path, attach, by_machinery, detach, unwatched
+from mlrepro_nb.capture.data.hashing import DigestCache, FileDigest, hash_file, regular, signature
+from mlrepro_nb.capture.data.paths import is_ignored, is_source
+from mlrepro_nb.capture.watch import Execution, Recording, Watch
+from mlrepro_nb.connect import dvc
 
 _AT_ONCE = 512 << 20
 """Bytes of the largest file that a cell waits for, which it is about to overwrite."""
 
 
-class FileWatch:
+class FileWatch(Watch):
     """Notes which files are opened, and learns their digests in a thread.
+
+    Its events are ``file`` (what a file held), ``removed`` and ``opens``.
 
     Parameters
     ----------
-    emit : callable
-        Receives ``("file", {...})`` and ``("gap", {...})`` events, from any thread.
-    execution : callable
-        Returns the order of the cell that is running, or None.
+    recording : Recording
+        The recorder.
     cache : DigestCache, optional
         Digests of earlier sessions.
-    wants_md5 : callable, optional
-        Whether to take a file's MD5 too (DVC tracks it).
     """
 
-    def __init__(
-        self,
-        emit: Callable[[str, Any], None],
-        execution: Callable[[], int | None],
-        *,
-        cache: DigestCache | None = None,
-        wants_md5: Callable[[str], bool] = lambda path: False,
-    ) -> None:
-        self._emit = emit
-        self.execution = execution
+    title = "file accesses"
+    part = "opens"
+
+    def __init__(self, recording: Recording, *, cache: DigestCache | None = None) -> None:
+        self._recording = recording
+        self._emit = recording.emit
+        self.execution = recording.current
         self._cache = cache
-        self._wants_md5 = wants_md5
         self._seen: set[tuple[str, str, int | None]] = set()
         self._pending: list[dict[str, Any]] = []
         self._unhashed: dict[str, int | None] = {}
@@ -63,7 +58,6 @@ class FileWatch:
         self._idle = threading.Event()
         self._idle.set()
         self._queued = 0
-        self._gaps: set[str] = set()
         self.sources: dict[str, int | None] = {}
         """Python sources outside the distributions that were opened."""
 
@@ -86,10 +80,20 @@ class FileWatch:
 
     def gap(self, text: str) -> None:
         """Note what could not be seen."""
-        if text not in self._gaps:
-            self._gaps.add(text)
-            with unwatched():
-                self._emit("gap", {"text": text, "order": self.execution()})
+        with unwatched():
+            self._recording.gap(text)
+
+    def cell_ended(self, execution: Execution) -> Any:
+        """Return what the cell opened."""
+        return self.drain()
+
+    def seal(self, timeout: float) -> None:
+        """Report what a cell that still runs has opened, and wait for the digests."""
+        order = self.execution()
+        if order is not None and (opens := self.drain()):
+            self._emit("opens", {"order": order, "opens": opens})
+        if not self.settle(timeout):
+            self.gap("Some files were too big to be hashed before the kernel ended.")
 
     # --- what was opened
 
@@ -255,7 +259,7 @@ class FileWatch:
         if known is not None and status is not None and known.stat == signature(status):
             found: FileDigest | None = known
         else:
-            found = hash_file(absolute, md5=self._wants_md5(absolute), cache=self._cache)
+            found = hash_file(absolute, md5=dvc.is_tracked(absolute), cache=self._cache)
         if found is None:
             return
         with self._lock:

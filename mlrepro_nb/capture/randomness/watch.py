@@ -15,22 +15,26 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mlrepro_nb.capture.imports import ImportHook
+from mlrepro_nb.capture.watch import Execution, Recording, Watch
 
 _MOST_GENERATORS = 64
 _STDLIB_USERS = frozenset({"uuid", "secrets", "random", "tempfile"})
 
 
-class RandomnessWatch:
+class RandomnessWatch(Watch):
     """Fingerprints of the generators, seeding calls and draws of entropy.
 
     Parameters
     ----------
-    namespace : callable
-        Returns the user's namespace, whose generators are watched.
+    recording : Recording
+        The recorder; the generators in its shell's namespace are watched.
     """
 
-    def __init__(self, namespace: Callable[[], Mapping[str, Any]]) -> None:
-        self._namespace = namespace
+    title = "random generators"
+    part = "randomness"
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
         self._before: dict[str, str] = {}
         self._seeded: dict[str, bool] = {}
         self._drawn_unseeded: set[str] = set()
@@ -57,7 +61,7 @@ class RandomnessWatch:
         if hasattr(random, "_urandom"):
             self._replace(random, "_urandom", urandom)
         self._modules.start()
-        self.begin()
+        self._begin()
 
     def stop(self) -> None:
         """Put back what is still ours."""
@@ -69,13 +73,16 @@ class RandomnessWatch:
 
     # --- around a cell
 
-    def begin(self) -> None:
+    def cell_begins(self, execution: Execution) -> None:
         """Take the states before a cell."""
+        self._begin()
+
+    def _begin(self) -> None:
         self._drawn_unseeded.clear()
         self._seeds, self._entropy = [], []
         self._before = self._states()
 
-    def end(self) -> dict[str, Any]:
+    def cell_ended(self, execution: Execution) -> dict[str, Any]:
         """Return what the cell did: JSON-able ``seeds``, ``uses``, ``entropy``."""
         self._notice_torch_seed()
         before, after = self._before, self._states()
@@ -90,6 +97,9 @@ class RandomnessWatch:
         return {"seeds": self._seeds, "uses": uses, "entropy": self._entropy}
 
     # --- states
+
+    def _namespace(self) -> Mapping[str, Any]:
+        return getattr(self._recording.shell, "user_ns", {})
 
     def _states(self) -> dict[str, str]:
         states = {"random": self._random_state()}

@@ -1,0 +1,1 @@
+"""Cells: which notebook they are in, what they say, what they put out."""

@@ -1,0 +1,1 @@
+"""Files and URLs: who opened them, what they held."""

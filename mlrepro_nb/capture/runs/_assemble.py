@@ -1,0 +1,71 @@
+"""Events about MLflow runs and models to parts of the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlrepro_nb.capture.data.paths import relative
+from mlrepro_nb.capture.secrets import mask, mask_values
+from mlrepro_nb.model import MlflowRun, Model
+
+if TYPE_CHECKING:
+    from mlrepro_nb.capture.cells._match import Cells
+    from mlrepro_nb.capture.told import Told
+
+
+def assembled(
+    told: Told, cells: Cells, root: Path | None
+) -> tuple[tuple[MlflowRun, ...], tuple[Model, ...], dict[str, float], dict[str, str]]:
+    """Return the runs, their models, and the metrics and parameters that they logged."""
+    runs: list[MlflowRun] = []
+    metrics: dict[str, float] = {}
+    params: dict[str, str] = {}
+    for run_id, run in told.runs.items():
+        runs.append(
+            MlflowRun(
+                run_id=run_id,
+                experiment=run.get("experiment"),
+                tracking_uri=_local_uri(run.get("tracking_uri"), root),
+                cell=cells.index(run.get("order")),
+            )
+        )
+        # Several runs log the same names: the last run's are the notebook's result.
+        metrics |= {k: v for k, v in (run.get("metrics") or {}).items() if _is_number(v)}
+        params |= {k: str(v) for k, v in mask_values(run.get("params") or {}).items()}
+    models = []
+    for model in told.models.values():
+        order = model.get("order")
+        path = model.get("path")
+        models.append(
+            Model(
+                name=str(model.get("name")),
+                uri=str(model["uri"]),
+                model_id=model.get("model_id"),
+                version=model.get("version"),
+                flavor=model.get("flavor"),
+                digest=model.get("digest"),
+                path=relative(path, root) if path else None,
+                cell=cells.index(order),
+                execution=order,
+            )
+        )
+    return tuple(runs), tuple(models), metrics, params
+
+
+def _is_number(value: Any) -> bool:
+    # RFC 8785 has no NaN and no infinities; a metric that is one has no value.
+    return isinstance(value, int | float) and value == value and abs(value) != float("inf")
+
+
+def _local_uri(uri: str | None, root: Path | None) -> str | None:
+    if uri is None:
+        return None
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        scheme, rest = "", uri
+    path = rest[1:] if scheme == "sqlite" and rest.startswith("//") else rest
+    if scheme in ("sqlite", "file", "") and Path(path).is_absolute():
+        inside = relative(path, root)
+        return f"{scheme}:///{inside}" if inside and scheme == "sqlite" else inside or uri
+    return mask(uri)
