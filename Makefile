@@ -5,11 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 
-.PHONY: demo test lab check bench clean help
+.PHONY: demo test frameworks lab check bench clean help
 
 help:
 	@echo "make demo    take notebooks/00-tour.ipynb through record, verify, build, rollout, trace"
 	@echo "make test    run the tests (those that need an engine, a cluster or a browser if there)"
+	@echo "make frameworks  install torch, JAX, XGBoost…, whose tests are skipped without them"
 	@echo "make lab     open JupyterLab on the notebooks"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   measure against peers"
@@ -29,6 +30,10 @@ $(UV):
 	$(UV) pip install --quiet --python $(BIN)/python -e '.[demo]' --group dev --group browser --group bench
 	@touch $@ .venv/.demo
 
+.venv/.frameworks: pyproject.toml .venv/.dev
+	$(UV) pip install --quiet --python $(BIN)/python --group frameworks
+	@touch $@
+
 .venv/.lab: pyproject.toml | $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python -e '.[demo]' --group lab
 	@touch $@ .venv/.demo
@@ -38,6 +43,9 @@ demo: .venv/.demo
 
 test: .venv/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Torch, JAX, XGBoost, LightGBM: their tests run where they are installed.
+frameworks: .venv/.frameworks
 
 lab: .venv/.lab
 	$(BIN)/jupyter lab --notebook-dir notebooks $(LAB_ARGS)

@@ -7,6 +7,7 @@ nothing is ever skipped there.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -80,6 +81,15 @@ def chromium() -> str:
             pytest.fail("required but missing: chromium")
         pytest.skip("browser: chromium is not installed")
     return found
+
+
+def framework(name: str) -> None:
+    """Go on where a heavy library of the ``frameworks`` group is installed."""
+    if importlib.util.find_spec(name) is None:
+        reason = f"frameworks: {name} is not installed (make frameworks)"
+        if "frameworks" in os.environ.get("MLREPRO_REQUIRE", "").split(","):
+            pytest.fail(f"required but missing: {reason}")
+        pytest.skip(reason)
 
 
 def git(folder: Path, *arguments: str) -> str:
