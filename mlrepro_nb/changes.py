@@ -6,12 +6,12 @@ reasons from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
-from mlrepro_nb.model import Record, short
+from mlrepro_nb.model import DataAccess, Record, revived, short
 
 Part = Literal[
     "code", "data", "parameters", "environment", "randomness", "hardware", "results", "lineage"
@@ -34,15 +34,26 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the run could feel it: False for a distribution that neither run imported."""
 
 
-def changes(before: Record, after: Record) -> tuple[Change, ...]:
+Listing = Callable[[str], Mapping[str, str | None] | None]
+"""Returns the files of a folder, path to digest, by the digest of their listing."""
+
+
+def _unlisted(tree: str) -> None:
+    """Know no folder's files."""
+
+
+def changes(before: Record, after: Record, listing: Listing = _unlisted) -> tuple[Change, ...]:
     """Return what differs from one record to another, in the order of the record's parts.
 
     Times, durations, digests of outputs that hold a picture of the run itself,
     and peaks of memory are left out: they differ between any two runs.
+
+    `listing` is asked for the files of folders that are one entry in the records;
+    without an answer a changed folder is one change.
     """
     return (
         *_code(before, after),
-        *_data(before, after),
+        *_data(before, after, listing),
         *_mapping("parameters", _parameters(before), _parameters(after)),
         *_environment(before, after),
         *_randomness(before, after),
@@ -103,28 +114,55 @@ def _sources(record: Record) -> dict[str, tuple[str, int | None]]:
     return found
 
 
-def _data(before: Record, after: Record) -> Iterable[Change]:
-    def facts(record: Record, access: str) -> dict[str, str | None]:
-        return {
-            f"{a.repo_path or a.path}": short(a.digest) if a.digest else None
-            for a in record.data
-            if a.access == access
-        }
-
+def _data(before: Record, after: Record, listing: Listing) -> Iterable[Change]:
     cells = {(a.repo_path or a.path): a.cell for r in (before, after) for a in r.data}
     for access in ("read", "write"):
-        for change in _mapping("data", facts(before, access), facts(after, access), cells=cells):
-            yield (
-                change
-                if access == "read"
-                else msgspec.structs.replace(change, subject=f"{change.subject} (written)")
-            )
+        old, new = _accesses(before, access), _accesses(after, access)
+        facts = ({n: _content(a) for n, a in old.items()}, {n: _content(a) for n, a in new.items()})
+        for change in _mapping("data", *facts, cells=cells):
+            for one in _explained(change, old, new, listing):
+                yield (
+                    one
+                    if access == "read"
+                    else msgspec.structs.replace(one, subject=f"{one.subject} (written)")
+                )
+
+
+def _accesses(record: Record, access: str) -> dict[str, DataAccess]:
+    return {a.repo_path or a.path: a for a in record.data if a.access == access}
+
+
+def _content(access: DataAccess) -> str | None:
+    """Return what tells a file's content from another, short."""
+    return short(access.digest) if access.digest else access.version
+
+
+def _explained(
+    change: Change, old: Mapping[str, DataAccess], new: Mapping[str, DataAccess], listing: Listing
+) -> Iterable[Change]:
+    """Yield a folder's files in its place, and say of a table whether its rows changed."""
+    a, b = old.get(change.subject), new.get(change.subject)
+    if a is None or b is None:
+        yield change
+        return
+    if a.tree is not None and b.tree is not None:
+        files = listing(a.tree), listing(b.tree)
+        if files[0] is not None and files[1] is not None:
+            for one in _mapping("data", *({k: v and short(v) for k, v in f.items()}
+                                          for f in files if f is not None)):  # fmt: skip
+                yield msgspec.structs.replace(
+                    one, subject=f"{change.subject}/{one.subject}", cell=change.cell
+                )
+            return
+    if a.rows is not None and b.rows is not None:
+        how = "re-encoded, rows unchanged" if a.rows == b.rows else "rows changed"
+        change = msgspec.structs.replace(change, after=f"{change.after} ({how})")
+    yield change
 
 
 def _parameters(record: Record) -> dict[str, str | None]:
-    return {
-        k: str(v) for k, v in {**record.parameters.mlflow, **record.parameters.papermill}.items()
-    }
+    told = {**record.parameters.mlflow, **revived(record.parameters.papermill)}
+    return {k: str(v) for k, v in told.items()}
 
 
 def _environment(before: Record, after: Record) -> Iterable[Change]:
@@ -134,7 +172,7 @@ def _environment(before: Record, after: Record) -> Iterable[Change]:
         {"python": a.python, "system": f"{a.system.name} {a.system.version}"},
         {"python": b.python, "system": f"{b.system.name} {b.system.version}"},
     )
-    used = {d.name for e in (a, b) for d in e.distributions if d.imported}
+    used = {d.name for e in (a, b) for d in e.distributions if d.imported or d.loaded_by}
     names = {d.name for e in (a, b) for d in e.distributions}
     yield from _mapping(
         "environment",

@@ -1,0 +1,190 @@
+"""The documents that the store keeps: a record, and what the verbs make of it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, TypeVar
+
+import msgspec
+
+from mlrepro_nb.model._code import Code
+from mlrepro_nb.model._data import DataAccess
+from mlrepro_nb.model._environment import Environment
+from mlrepro_nb.model._hardware import Hardware
+from mlrepro_nb.model._lineage import Origin
+from mlrepro_nb.model._randomness import Randomness
+from mlrepro_nb.model._results import Parameters, Results
+
+SCHEMA_VERSION = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What ran: the eight parts of a complete model version."""
+
+    kind: ClassVar[str] = "record"
+
+    schema_version: int = SCHEMA_VERSION
+    code: Code
+    data: tuple[DataAccess, ...] = ()
+    parameters: Parameters = Parameters()
+    environment: Environment
+    randomness: Randomness = Randomness()
+    hardware: Hardware
+    results: Results = Results()
+    lineage: Origin
+
+
+CAUSES: dict[str, tuple[str, ...]] = {
+    "environment": (
+        "undeclared-dependency", "version-drift", "local-edit", "environment-variable",
+        "system-binary", "kernelspec", "startup-state", "hardware", "python2",
+    ),
+    "hidden state": (
+        "deleted-definition", "out-of-order", "repeated-execution", "edited-after-run",
+        "console-state", "skipped-cell", "in-place-mutation", "widget-state", "interrupted",
+    ),
+    "data": (
+        "missing-file", "changed-data", "absolute-path", "remote-data", "self-overwrite",
+        "untracked-file",
+    ),
+    "nondeterminism": (
+        "unseeded-randomness", "shifted-stream", "clock", "hash-seed", "listing-order",
+        "parallel-reduction", "entropy",
+    ),
+    "record": ("edited-output", "output-loss", "unexecuted-stamp"),
+    "code": ("api-change", "exception"),
+    "person": ("interactive-input",),
+}  # fmt: skip
+"""The stable names of causes, by group (design.md)."""
+
+Verdict = Literal[
+    "bitwise",
+    "within-tolerance",
+    "statistically-equivalent",
+    "consistent",
+    "inconclusive",
+    "different",
+    "failed",
+]
+
+REPRODUCED: frozenset[str] = frozenset({"bitwise", "within-tolerance", "statistically-equivalent"})
+"""Verdicts for which `mlrepro verify` exits with 0."""
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a cell was not reproduced."""
+
+    kind: str
+    """One of `CAUSES`."""
+    cell: int | None
+    """The cell to blame, which need not be the cell whose output differs."""
+    subject: str
+    """The name, file or package to blame."""
+    evidence: str
+    fix: str
+
+
+class CellVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one cell."""
+
+    index: int
+    id: str | None = None
+    verdict: Verdict
+    cause: Cause | None = None
+    detail: str | None = None
+    """What differs, in a line: ``stdout: 0.93 → 0.91``."""
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of running a notebook again."""
+
+    kind: ClassVar[str] = "verification"
+
+    schema_version: int = SCHEMA_VERSION
+    verdict: Verdict
+    notebook: str
+    record: str | None
+    """Digest of the reference record; None when the stored outputs were all that was known."""
+    rerun: str | None = None
+    """Digest of the record of the rerun itself."""
+    cells: tuple[CellVerdict, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    executed: str | None = None
+    """Path of the executed copy."""
+    created: str
+    duration: float = 0.0
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """A container image that was built from a record."""
+
+    kind: ClassVar[str] = "image"
+
+    schema_version: int = SCHEMA_VERSION
+    record: str
+    notebook: str
+    image_kind: Literal["job", "service"]
+    id: str
+    """Digest of the image's configuration, as the engine names it."""
+    digest: str | None = None
+    """Digest of the manifest, once it was pushed."""
+    manifest: str | None = None
+    """The same, where the builder knows it before a registry has it."""
+    builder: Literal["docker", "oci"] = "docker"
+    """The engine's, or the one that needs none."""
+    repository: str
+    tags: tuple[str, ...]
+    base: str
+    """Reference of the base image, by digest."""
+    commit: str | None
+    dirty: bool
+    version: str
+    build_id: str
+    containerfile: str
+    """Digest of the blob that holds it."""
+    lock: str
+    """Digest of the blob that holds the hash-pinned requirements."""
+    model: str | None = None
+    """`Model.digest` of the model that a service image serves."""
+    created: str
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """A set of manifests, rendered and perhaps applied."""
+
+    kind: ClassVar[str] = "rollout"
+
+    schema_version: int = SCHEMA_VERSION
+    image: str
+    """Reference by digest."""
+    record: str | None
+    name: str
+    namespace: str
+    workload: Literal["Deployment", "Job"]
+    manifests: str
+    """Digest of the blob that holds the YAML."""
+    context: str | None = None
+    """Kubernetes context; None when it was only rendered."""
+    revision: int | None = None
+    status: Literal["rendered", "applied", "complete", "failed"] = "rendered"
+    reason: str | None = None
+    """Why it failed, in a sentence."""
+    previous: str | None = None
+    """Reference by digest of the image that last worked under this name."""
+    created: str
+
+
+Document = Record | Verification | Image | Rollout
+D = TypeVar("D", Record, Verification, Image, Rollout)
+
+DOCUMENTS: dict[str, type[Document]] = {t.kind: t for t in (Record, Verification, Image, Rollout)}
+
+
+def decode(kind: type[D], data: bytes) -> D:
+    """Read a document from JSON.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        Where the JSON is not a document of this kind.
+    """
+    return msgspec.json.decode(data, type=kind)
