@@ -7,12 +7,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from mlrepro_nb.capture import environment, hardware, randomness, runs
+from mlrepro_nb.capture.cells import _assemble as state
 from mlrepro_nb.capture.cells._match import Cells
 from mlrepro_nb.capture.cells.outputs import output_digests
 from mlrepro_nb.capture.data._accesses import accesses
+from mlrepro_nb.capture.data.hashing import DigestCache
 from mlrepro_nb.capture.data.paths import relative
-from mlrepro_nb.capture.secrets import mask, mask_values
+from mlrepro_nb.capture.secrets import mask, mask_values, scrub, secrets_in
 from mlrepro_nb.capture.told import Event, Told, sort
 from mlrepro_nb.connect import git
 from mlrepro_nb.errors import MlreproError
@@ -20,11 +24,16 @@ from mlrepro_nb.model import (
     CellOutput,
     Code,
     LocalModule,
+    ModuleVersion,
     Origin,
     Parameters,
     Record,
     Results,
+    plain,
 )
+
+_SECONDS = {"interactive": 2.0, "headless": 60.0, "verify": 0.0}
+"""How long tables are read for: who shuts a kernel down does not wait for long."""
 
 
 def assemble(
@@ -35,9 +44,12 @@ def assemble(
     mode: Literal["interactive", "headless", "verify"],
     nb: Mapping[str, Any] | None = None,
     positions: Sequence[int | None] | None = None,
+    saved: str | None = None,
     parent: str | None = None,
     gaps: Sequence[str] = (),
     put_blob: Callable[[bytes], str],
+    cache: DigestCache | None = None,
+    tables: bool = False,
 ) -> Record:
     """Turn what a recorder reported into a record.
 
@@ -59,41 +71,56 @@ def assemble(
         very events, its outputs are the record's.
     positions : sequence, optional
         For each cell of `nb`, its index in the notebook file, where that is not the same.
+    saved : str, optional
+        When `nb` was written (RFC 3339, UTC), where it is a file that a person edits.
     parent : str, optional
         Digest of the record that was run again.
     gaps : sequence of str
         What else is known to be missing.
     put_blob : callable
         Keeps bytes and returns their digest.
+    cache : DigestCache, optional
+        Digests of files from earlier sessions.
+    tables : bool
+        Whether to take some time for the digests of the tables' rows.
     """
     told = sort(events)
     for gap in gaps:
         told.gaps.setdefault(gap)
-    cells = Cells(told.begins, told.ends, nb, positions, running=told.seal.get("running"))
-    executed = cells.executed(told.seal)
+    cells = Cells(
+        told.begins, told.ends, nb, positions, running=told.seal.get("running"), saved=saved
+    )
+    executed = state.with_state(told, cells.executed(told.seal), cells, root)
+    if told.ends.keys() - told.looked:
+        told.gaps.setdefault(
+            "The kernel ended right after its last cell: what the cell read and drew is not known."
+        )
     if not told.seal:
         told.gaps.setdefault(
             "The kernel ended before its last report: modules and peak use may be missing."
             if told.start
             else "Nothing was reported by the kernel."
         )
-    data = accesses(told, cells, root)
+    data = accesses(
+        told, cells, root, put_blob=put_blob, cache=cache, seconds=_SECONDS[mode] if tables else 0.0
+    )
     status, error = _status(executed, told)
     outputs = _outputs(told, cells, nb if mode != "interactive" else None)
-    mlflow_runs, models, metrics, params = runs.assembled(told, cells, root)
-    return Record(
-        code=_code(told, executed, notebook, root, put_blob),
+    made = runs.assembled(told, cells, root, data)
+    record = Record(
+        code=_code(told, executed, cells, notebook, root, put_blob),
         data=data,
-        parameters=Parameters(papermill=_papermill(nb), mlflow=params),
-        environment=environment.assembled(told),
-        randomness=randomness.assembled(told, cells),
+        parameters=Parameters(papermill=_papermill(nb), mlflow=made.params),
+        environment=environment.assembled(told, put_blob),
+        randomness=randomness.assembled(told, cells, put_blob),
         hardware=hardware.assembled(told),
         results=Results(
             status=status,
             error=error,
             outputs=outputs,
-            metrics=metrics,
-            models=models,
+            metrics=made.metrics,
+            models=made.models,
+            artifacts=made.artifacts,
             duration=_duration(told, executed),
         ),
         lineage=Origin(
@@ -105,12 +132,22 @@ def assemble(
             or told.start.get("time")
             or _now(),
             tool=told.start.get("tool") or environment.tool(),
-            runs=mlflow_runs,
+            runs=made.runs,
             parent=parent,
             capture="partial" if told.gaps else "complete",
             gaps=tuple(told.gaps),
         ),
     )
+    return _without_secrets(record, nb)
+
+
+def _without_secrets(record: Record, nb: Mapping[str, Any] | None) -> Record:
+    """Return the record without what no watch has masked: the last net."""
+    told = ((nb or {}).get("metadata") or {}).get("papermill") or {}
+    known = secrets_in(nb or {"cells": []}, told.get("parameters") or {})
+    data = msgspec.to_builtins(record)
+    clean = scrub(data, known)
+    return record if clean == data else msgspec.convert(clean, Record)
 
 
 def _status(executed: Any, told: Told) -> tuple[Literal["ok", "error", "interrupted"], str | None]:
@@ -127,29 +164,38 @@ def _status(executed: Any, told: Told) -> tuple[Literal["ok", "error", "interrup
 
 
 def _code(
-    told: Told, executed: Any, notebook: str, root: Path | None, put_blob: Callable[[bytes], str]
-) -> Code:
-    state = git.GitState()
+    told: Told, executed: Any, cells: Cells, notebook: str, root: Path | None,
+    put_blob: Callable[[bytes], str],
+) -> Code:  # fmt: skip
+    found = git.GitState()
     if root is not None and git.root(root) is not None:
         try:
-            state = git.state(root, notebook)
+            found = git.state(root, notebook)
         except MlreproError as error:
             told.gaps.setdefault(f"The state of git is unknown: {error.message}")
-    diff = put_blob(mask(state.diff).encode()) if state.diff else None
+    diff = put_blob(mask(found.diff).encode()) if found.diff else None
     modules = []
     for module in told.modules:
         path = relative(module["absolute"], root)
         if path is not None:
-            modules.append(LocalModule(name=module["name"], path=path, digest=module["digest"]))
+            versions = tuple(ModuleVersion(**version) for version in module.get("versions", ()))
+            modules.append(
+                LocalModule(
+                    name=module["name"], path=path, digest=module["digest"], versions=versions
+                )
+            )
     return Code(
-        remote=state.remote,
-        commit=state.commit,
-        branch=state.branch,
-        dirty=state.dirty,
+        remote=found.remote,
+        commit=found.commit,
+        branch=found.branch,
+        dirty=found.dirty,
         diff=diff,
         notebook=notebook,
         cells=executed,
         modules=tuple(sorted(modules, key=lambda module: module.path)),
+        unexecuted=cells.unexecuted(),
+        outside=state.outside(told),
+        widgets=state.widgets(told),
     )
 
 
@@ -173,7 +219,7 @@ def _outputs(told: Told, cells: Any, nb: Mapping[str, Any] | None) -> tuple[Cell
 def _papermill(nb: Mapping[str, Any] | None) -> dict[str, Any]:
     told = ((nb or {}).get("metadata") or {}).get("papermill") or {}
     parameters = {**(told.get("default_parameters") or {}), **(told.get("parameters") or {})}
-    masked = mask_values(parameters)
+    masked = mask_values(plain(parameters))
     return masked if isinstance(masked, dict) else {}
 
 

@@ -1,44 +1,62 @@
 """The recorder: listens to a live kernel and reports what each cell did, as events.
 
-An event is (kind, JSON data). Every cell's events are out before the next cell
-starts, so that a kernel that is killed loses nothing but the cell it was in.
-`mlrepro_nb.capture.assembly` says what the events mean together.
+An event is (kind, JSON data). That a cell ended is out before its front end hears
+of it, and all that it did before the next cell starts: a kernel that is killed loses
+nothing but the cell it was in. `mlrepro_nb.capture.assembly` says what the events
+mean together.
+
+What a cell did is looked at once its front end has been told that it is done: a
+person sees the result, or papermill sends the next cell, meanwhile. What all this
+costs is counted (`benchmarks/recording.py` lists each watch's microseconds).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import getpass
 import os
 import platform
 import sys
 import threading
-import time
+import weakref
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 from mlrepro_nb.capture import environment
+from mlrepro_nb.capture.cells.client import asked_by, is_persons
+from mlrepro_nb.capture.cells.effects import EffectWatch
 from mlrepro_nb.capture.cells.location import find_notebook
+from mlrepro_nb.capture.cells.names import NameWatch
 from mlrepro_nb.capture.cells.outputs import OutputTap
 from mlrepro_nb.capture.cells.source import cell_name, imported_names
+from mlrepro_nb.capture.cells.widgets import WidgetWatch
+from mlrepro_nb.capture.clock import clock, cpu, now, pid, thread
 from mlrepro_nb.capture.data.audit import paused, unwatched
+from mlrepro_nb.capture.data.digests import Keep
 from mlrepro_nb.capture.data.files import FileWatch
 from mlrepro_nb.capture.data.hashing import DigestCache
-from mlrepro_nb.capture.data.readers import ReaderWatch
+from mlrepro_nb.capture.data.layers import layers
+from mlrepro_nb.capture.data.paths import relative
+from mlrepro_nb.capture.data.readers.versions import VersionWatch
 from mlrepro_nb.capture.environment import EnvironmentWatch
+from mlrepro_nb.capture.guards import Guard, Uninterrupted
 from mlrepro_nb.capture.hardware import HardwareWatch
 from mlrepro_nb.capture.randomness import RandomnessWatch
 from mlrepro_nb.capture.runs import RunWatch
-from mlrepro_nb.capture.secrets import mask
+from mlrepro_nb.capture.secrets import mask, mask_values, scrub
 from mlrepro_nb.capture.watch import Execution, Watch
 from mlrepro_nb.model import digest_text
+from mlrepro_nb.store import project_root
 
 Sink = Callable[[str, Any], None]
 
-_SEAL_TIMEOUT = 3.0
-"""Seconds that a kernel that shuts down waits for digests; a front end kills it after five."""
+_SEAL_TIMEOUT = 1.5
+"""Seconds that a kernel that shuts down waits for each watch; a front end sends it SIGTERM after
+two and a half."""
+_BREATH = 0.002
+"""Seconds that a kernel has to tell its front end that a cell is done."""
 
 
 class Recorder:
@@ -57,6 +75,8 @@ class Recorder:
         ``interactive``, ``headless`` or ``verify``.
     cache : DigestCache, optional
         Digests of files from earlier sessions.
+    keep : callable, optional
+        Keeps the bytes of an input that the run overwrites, and returns their digest.
     """
 
     def __init__(
@@ -66,26 +86,39 @@ class Recorder:
         *,
         mode: Literal["interactive", "headless", "verify"] = "interactive",
         cache: DigestCache | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.shell = shell
         self.mode = mode
         self._sink = sink
-        self._lock = threading.RLock()
         self._order = 0
         self._stack: list[Execution] = []
         self._open: dict[str, Execution] = {}
         self._orders: dict[str, int] = {}
         self._gaps: set[str] = set()
-        self._pid = os.getpid()
+        self._pid = pid()
+        self._thread = thread()
         self._running = False
+        self._unseen: Execution | None = None
+        """The last cell, from its end until it was looked at."""
+        self._sealed = False
+        self.ending: Callable[[], None] = lambda: None
+        """Called when a cell told the kernel to exit."""
+        self._begins: list[Watch] = []
+        self._ends: list[Watch] = []
+        self._afters: list[Watch] = []
         self.notebook = find_notebook(shell)
-        files = FileWatch(self, cache=cache)
+        files = FileWatch(self, cache=cache, keep=keep)
+        names = NameWatch(self)
         self.watches: tuple[Watch, ...] = (
-            files,
-            ReaderWatch(files),
+            *layers(self, files),
+            VersionWatch(self),
             RandomnessWatch(self),
-            RunWatch(self),
+            RunWatch(self, files.digests, self._tags()),
             EnvironmentWatch(self, files.sources, fresh=self._is_fresh()),
+            EffectWatch(self),
+            WidgetWatch(self, names, self._showed),
+            names,
             HardwareWatch(self),
         )
         """In the order in which they start; they end in the reverse order."""
@@ -103,12 +136,15 @@ class Recorder:
         for watch in self.watches:
             with self._guard(watch.title):
                 watch.start()
+        self._begins = self._that_have("cell_begins")
+        self._ends = self._that_have("cell_ended")
+        self._afters = self._that_have("after_cell")
         if self._tap is not None:
             with self._guard("outputs"):
                 self._tap.start()
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
-        os.register_at_fork(after_in_child=self._in_child)
+        _recorders.add(self)
         with self._guard("the cell that loaded the recorder"):
             self._join_running_cell()
         threading.Thread(target=self._describe, name="mlrepro-describe", daemon=True).start()
@@ -117,11 +153,13 @@ class Recorder:
         """Record no more: report what is known only at the end, and let go of the kernel."""
         if not self._running:
             return
-        self.seal()
+        if not self._sealed:
+            self.seal()
         self._running = False
         for event, callback in (("pre_run_cell", self._before), ("post_run_cell", self._after)):
             with contextlib.suppress(ValueError):
                 self.shell.events.unregister(event, callback)
+        _recorders.discard(self)
         for watch in reversed(self.watches):
             with self._guard(watch.title):
                 watch.stop()
@@ -130,9 +168,10 @@ class Recorder:
 
     def seal(self, timeout: float = _SEAL_TIMEOUT) -> None:
         """Report all that the events so far leave open, as of now."""
-        if not self._running or os.getpid() != self._pid:
+        if not self._running or pid() != self._pid:
             return
         with unwatched(), self._guard("sealing"):
+            self._look_back()
             for execution in list(self._open.values()):
                 if execution.done:
                     self._finish(execution)
@@ -147,12 +186,13 @@ class Recorder:
                 with self._guard(watch.title):
                     watch.seal(timeout)
             running = self._stack[-1] if self._stack else None
+            self._sealed = running is None
             self.emit(
                 "seal",
                 {
-                    "ended": _now(),
+                    "ended": now(),
                     "running": running.order if running else None,
-                    "duration": time.perf_counter() - running.clock if running else None,
+                    "duration": clock() - running.clock if running else None,
                 },
             )
 
@@ -184,43 +224,60 @@ class Recorder:
     def _before(self, info: Any) -> None:
         if not self._running:
             return
-        with unwatched(), self._guard("a cell's start"):
-            if self._stack and not self._stack[-1].done:
-                # A cell that runs a cell (run_cell in a magic): the outer one is recorded.
-                self._stack.append(self._stack[-1])
-                return
+        if thread() != self._thread:
+            self.gap("A cell ran in a thread of its own (a subshell): it is not recorded.")
+            return
+        with Uninterrupted(), unwatched(), self._guard("a cell's start"):
+            self._look_back()
             parent = self._parent()
+            if self._stack and not self._stack[-1].done:
+                asked = (parent.get("header") or {}).get("msg_id")
+                if asked in (None, self._stack[-1].request):
+                    # A cell that runs a cell (run_cell in a magic): the outer one is recorded.
+                    self._stack.append(self._stack[-1])
+                    return
+                self._lost_end(self._stack[-1])
+            if not is_persons(info, parent):
+                return
             request = (parent.get("header") or {}).get("msg_id") or f"local-{self._order}"
-            self._begin(info.raw_cell or "", request, self._cell_id(info, parent))
+            self._begin(info.raw_cell or "", request, self._cell_id(info, parent), parent)
 
     def _after(self, result: Any) -> None:
-        if not self._running:
+        if not self._running or thread() != self._thread:
             return
-        with unwatched(), self._guard("a cell's end"):
+        with Uninterrupted(), unwatched(), self._guard("a cell's end"):
             if not self._stack:
                 return
             execution = self._stack.pop()
             if self._stack:
                 return
-            execution.duration = time.perf_counter() - execution.clock
+            execution.duration = clock() - execution.clock
             if result is not None:
                 execution.count = result.execution_count
                 error = result.error_before_exec or result.error_in_exec
                 if error is not None:
                     interrupted = isinstance(error, KeyboardInterrupt)
                     execution.status = "interrupted" if interrupted else "error"
-                    execution.error = mask(f"{type(error).__name__}: {_said(error)}")[:2000]
+                    said = f"{type(error).__name__}: {_said(error)}"
+                    execution.error = mask(said[:4000], code=False)[:2000]
             else:
                 execution.status = "interrupted"
             self._stack.append(execution)  # what follows belongs to it
-            try:
-                self._ended(execution)
-            finally:
-                self._stack.clear()
+            self._ended(execution)
 
-    def _begin(self, source: str, request: str, cell_id: str | None) -> None:
-        execution = Execution(order=self._order, request=request, source=source, cpu=_cpu())
+    def _lost_end(self, execution: Execution) -> None:
+        """End a cell of whose end an interrupt kept us from hearing."""
+        self._stack[:] = [execution]
+        execution.status, execution.duration = "interrupted", clock() - execution.clock
+        self._ended(execution)
+        self._look_back()
+
+    def _begin(
+        self, source: str, request: str, cell_id: str | None, parent: dict[str, Any]
+    ) -> None:
+        execution = Execution(order=self._order, request=request, source=source, cpu=cpu())
         self._order += 1
+        self._sealed = False
         self._stack[:] = [execution]
         self._open[request] = execution
         self._orders[request] = execution.order
@@ -234,13 +291,16 @@ class Recorder:
                 "name": cell_name(source),
                 "source": mask(source),
                 "digest": digest_text(source),
-                "started": _now(),
+                "started": now(),
+                **asked_by(parent),
             },
         )
-        for watch in self.watches:
-            with self._guard(watch.title):
+        for watch in self._begins:
+            try:
                 watch.cell_begins(execution)
-        execution.clock = time.perf_counter()
+            except Exception as error:  # noqa: BLE001, PERF203 - see the class: it never raises
+                self._failed(watch.title, error)
+        execution.clock = clock()
 
     def _ended(self, execution: Execution) -> None:
         data: dict[str, Any] = {
@@ -250,25 +310,60 @@ class Recorder:
             "error": execution.error,
             "duration": round(execution.duration, 6),
         }
-        for watch in self.watches:
-            with self._guard(watch.title):
+        self.emit("end", data)
+        execution.done = True
+        self._unseen = execution
+        if self._tap is None:
+            self._finish(execution)
+            self._look_back()
+
+    def _look_back(self) -> None:
+        """Report what the last cell did, unless that was done."""
+        execution, self._unseen = self._unseen, None
+        if execution is None:
+            return
+        data: dict[str, Any] = {"order": execution.order}
+        for watch in self._ends:
+            try:
                 did = watch.cell_ended(execution)
                 if watch.part is not None and did is not None:
                     data[watch.part] = did
-        self.emit("end", data)
-        execution.done = True
-        if self._tap is None:
-            self._finish(execution)
-        for watch in self.watches:
-            with self._guard(watch.title):
+            except Exception as error:  # noqa: BLE001, PERF203
+                self._failed(watch.title, error)
+        self.emit("did", data)
+        for watch in self._afters:
+            try:
                 watch.after_cell(execution)
+            except Exception as error:  # noqa: BLE001, PERF203
+                self._failed(watch.title, error)
+        self._stack.clear()
+        if getattr(self.shell, "exit_now", False):
+            self.ending()
 
     def _published(self, request: str) -> None:
         """All outputs of a request have been sent."""
         execution = self._open.get(request)
-        if execution is not None and execution.done:
-            with self._guard("outputs"):
-                self._finish(execution)
+        if execution is None or not execution.done:
+            return
+        with self._guard("outputs"):
+            self._finish(execution)
+        if execution is self._unseen and thread() == self._thread:
+            self._look_back_soon(execution)
+
+    def _look_back_soon(self, execution: Execution) -> None:
+        """Look back once the kernel has nothing else to do, or the next cell comes."""
+
+        def look_back() -> None:
+            if self._running and execution is self._unseen:
+                with Uninterrupted(), unwatched(), self._guard("a cell's end"):
+                    self._look_back()
+
+        loop = asyncio._get_running_loop()  # noqa: SLF001 - does not raise where there is none
+        if loop is None or getattr(self.shell, "exit_now", False):
+            look_back()
+        else:
+            # Now, this thread would keep the one that sends from sending.
+            loop.call_later(_BREATH, look_back)
 
     def _finish(self, execution: Execution) -> None:
         if self._open.pop(execution.request, None) is None or self._tap is None:
@@ -288,16 +383,32 @@ class Recorder:
         if before := self._cells_before():
             self.gap(f"{before} executions came before the recording started.")
         self._begin(
-            str(content.get("code", "")), parent["header"]["msg_id"], self._cell_id(None, parent)
+            str(content.get("code", "")),
+            parent["header"]["msg_id"],
+            self._cell_id(None, parent),
+            parent,
         )
 
     # --- the rest
+
+    def _showed(self, comm: str) -> int | None:
+        """Return the order of the execution that opened a comm."""
+        return self._orders.get(self._tap.comms.get(comm, "")) if self._tap is not None else None
 
     def _cells_before(self) -> int:
         """Return how many executions came before the running one."""
         history = getattr(self.shell, "history_manager", None)
         # Its list starts with an empty text and ends with the cell that is running.
         return max(0, len(getattr(history, "input_hist_raw", ())) - 2)
+
+    def _tags(self) -> dict[str, str]:
+        """Return what the MLflow runs of this kernel are tagged with."""
+        told: dict[str, str] = {"mlrepro.mode": self.mode}
+        if self.notebook is not None:
+            root = project_root(self.notebook.parent)
+            inside = relative(str(self.notebook), root)
+            told["mlrepro.notebook"] = inside or self.notebook.name
+        return told
 
     def _is_fresh(self) -> bool:
         """Return whether no code of the user's has run in this kernel yet."""
@@ -321,7 +432,7 @@ class Recorder:
 
     def _start_event(self) -> dict[str, Any]:
         return {
-            "time": _now(),
+            "time": now(),
             "pid": self._pid,
             "mode": self.mode,
             "who": _who(),
@@ -329,7 +440,7 @@ class Recorder:
             "notebook": str(self.notebook) if self.notebook else None,
             "python": platform.python_version(),
             "implementation": platform.python_implementation(),
-            "kernelspec": environment.kernelspec(),
+            "kernelspec": environment.kernelspec_name(),
             "tool": environment.tool(),
         }
 
@@ -341,11 +452,12 @@ class Recorder:
 
     def emit(self, kind: str, data: Any) -> None:
         """Report an event, unless this is a forked child: its journal is its parent's."""
-        if os.getpid() != self._pid:
+        if pid() != self._pid:
             return
         try:
-            with unwatched(), self._lock:
-                self._sink(kind, data)
+            if kind in ("run", "model"):
+                data = mask_values(data)  # what a user gives a name to and logs
+            self._sink(kind, scrub(data))
         except Exception as error:  # noqa: BLE001 - a full disk must not stop the user's work
             self._warn_once(error)
 
@@ -355,26 +467,29 @@ class Recorder:
             with contextlib.suppress(Exception):
                 print(f"mlrepro: the recording cannot be kept: {error}", file=sys.__stderr__)
 
-    @contextlib.contextmanager
-    def _guard(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - see the class: it never raises
-            self.gap(f"Recording {what} failed: {type(error).__name__}: {error}")
+    def _guard(self, what: str) -> Guard:
+        return Guard(what, self._failed)
 
-    def _in_child(self) -> None:
-        # A forked child has none of our threads and must not write to our journal.
+    def _failed(self, what: str, error: BaseException) -> None:
+        self.gap(f"Recording {what} failed: {type(error).__name__}: {_said(error)}")
+
+    def _that_have(self, method: str) -> list[Watch]:
+        return [w for w in self.watches if getattr(type(w), method) is not getattr(Watch, method)]
+
+    def forked(self) -> None:
+        """In a forked child: it has none of our threads and must not write to our journal."""
         self._running = False
 
 
-def _now() -> str:
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return now.replace("+00:00", "Z")
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
-def _cpu() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+def _forked() -> None:
+    for recorder in list(_recorders):
+        recorder.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _said(error: BaseException) -> str:

@@ -25,10 +25,26 @@ class Told(msgspec.Struct):
     environment: dict[str, Any] = {}
     hardware: dict[str, Any] = {}
     modules: list[dict[str, Any]] = []
-    imports: list[str] = []
-    runs: dict[str, dict[str, Any]] = {}
-    models: dict[str, dict[str, Any]] = {}
+    imports: dict[str, Any] = {}
+    distributions: dict[str, Any] = {}
+    edits: dict[str, dict[str, Any]] = {}
+    checked: set[str] = set()
+    checkouts: dict[str, dict[str, Any]] = {}
+    runs: dict[tuple[str], dict[str, Any]] = {}
+    models: dict[tuple[str], dict[str, Any]] = {}
+    artifacts: dict[tuple[str, str], dict[str, Any]] = {}
+    versions: dict[str, str] = {}
+    outside: list[dict[str, Any]] = []
+    widgets: list[dict[str, Any]] = []
+    installed: dict[int, list[str]] = {}
+    looked: set[int] = set()
+    """Executions that ended and were looked at."""
     gaps: dict[str, None] = {}
+    unseen: dict[str, None] = {}
+    """Gaps that there are only if the kernel was not traced."""
+    traced: bool = False
+    """Whether strace followed the kernel from its start to its end."""
+    deep: dict[str, Any] = {}
     seal: dict[str, Any] = {}
 
 
@@ -40,7 +56,18 @@ def sort(events: Iterable[Event]) -> Told:
             _take(told, kind, data)
         else:
             told.gaps.setdefault(f"A damaged {str(kind)[:20]!r} event was left out.")
+    if not told.traced:
+        told.gaps.update(told.unseen)
     return told
+
+
+_LISTED = {"file": "files", "outside": "outside", "widget": "widgets"}
+"""Events of which each counts."""
+_MERGED = {
+    "run": ("runs", "run_id"), "model": ("models", "uri"),
+    "artifact": ("artifacts", "run_id", "path"),
+}  # fmt: skip
+"""Events of which the later add to the earlier of the same name."""
 
 
 def _take(told: Told, kind: str, data: Any) -> None:
@@ -48,21 +75,41 @@ def _take(told: Told, kind: str, data: Any) -> None:
         told.begins[int(data["order"])] = data
         told.seal = {}  # what was sealed before was not the end
     elif kind == "end":
-        told.ends[int(data["order"])] = data
-        told.opens.extend(data.get("opens") or ())
+        told.ends[int(data["order"])] = dict(data)
+    elif kind == "did":
+        _take_deeds(told, data)
     elif kind == "opens":
         told.opens.extend(data["opens"])
     elif kind == "output":
         told.outputs[int(data["order"])] = data["outputs"]
-    elif kind == "file":
-        told.files.append(data)
+    elif kind in _LISTED:
+        getattr(told, _LISTED[kind]).append(data)
+    elif kind == "files":
+        told.files.extend(data)
     elif kind == "removed":
         told.removed.add(data["absolute"])
+    elif kind == "installed":
+        told.installed.setdefault(int(data["order"]), []).extend(data["distributions"])
+    elif kind == "edits":
+        told.edits.update(data["found"])
+        told.checked |= set(data["of"])
+    elif kind == "checkouts":
+        told.checkouts.update(data)
     elif kind == "gap":
-        told.gaps.setdefault(str(data["text"]))
-    elif kind == "run":
-        told.runs.setdefault(data["run_id"], {}).update(data)
-    elif kind == "model":
-        told.models.setdefault(data["uri"], {}).update(data)
+        gaps = told.unseen if data.get("closed_by") else told.gaps
+        gaps.setdefault(str(data["text"]))
+    elif kind in _MERGED:
+        where, *names = _MERGED[kind]
+        getattr(told, where).setdefault(tuple(data[name] for name in names), {}).update(data)
+    elif kind == "version":
+        told.versions[data["path"]] = data["version"]
     elif kind != "start" or not told.start:
         setattr(told, kind, data)
+
+
+def _take_deeds(told: Told, data: dict[str, Any]) -> None:
+    order = int(data["order"])
+    told.looked.add(order)
+    if order in told.ends:
+        told.ends[order].update(data)
+    told.opens.extend(data.get("opens") or ())

@@ -8,7 +8,6 @@ import os
 import re
 import sqlite3
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,9 +29,11 @@ from mlrepro_nb.model import (
 )
 from mlrepro_nb.model import digest as digest_of
 from mlrepro_nb.store._blobs import Blobs
+from mlrepro_nb.store._digests import FileDigests
+from mlrepro_nb.store._journal import Journal, Journals, Session, is_remote, read_events
 from mlrepro_nb.store._keys import keys
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Of the SQLite layout, kept in ``PRAGMA user_version``."""
 
 _LAYOUT = """
@@ -42,20 +43,6 @@ CREATE TABLE document (
 CREATE INDEX document_by_time ON document (kind, created);
 CREATE TABLE key (
     name TEXT NOT NULL, digest TEXT NOT NULL REFERENCES document, PRIMARY KEY (name, digest)
-) WITHOUT ROWID;
-CREATE TABLE session (
-    id TEXT PRIMARY KEY, notebook TEXT NOT NULL, started REAL NOT NULL, pid INTEGER NOT NULL,
-    record TEXT
-);
-CREATE TABLE event (
-    session TEXT NOT NULL REFERENCES session, number INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind TEXT NOT NULL, data TEXT NOT NULL
-);
-CREATE INDEX event_by_session ON event (session, number);
-CREATE TABLE file_digest (
-    device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,
-    blake3 TEXT NOT NULL, md5 TEXT,
-    PRIMARY KEY (device, inode)
 ) WITHOUT ROWID;
 """
 
@@ -68,17 +55,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     notebook: str | None
     mode: str | None = None
-
-
-class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """A live kernel's journal."""
-
-    id: str
-    notebook: str
-    started: float
-    pid: int
-    record: str | None = None
-    """Digest of the last record that was sealed from it."""
 
 
 def project_root(start: Path | None = None) -> Path | None:
@@ -94,12 +70,15 @@ class Store:
     """What mlrepro knows: documents, blobs, journals.
 
     Safe for several processes and threads at once: SQLite in WAL mode for the
-    index, atomic renames for blobs. Nothing is written before the first `put`.
+    index, atomic renames for blobs, a journal a session. Nothing is written before
+    the first `put` or `open_session`.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.blobs = Blobs(root / "blobs")
+        self.journals = Journals(root / "journal")
+        self.digests = FileDigests(root / "digests.db")
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
         self._lock = threading.RLock()
@@ -311,80 +290,47 @@ class Store:
     # --- journal
 
     def open_session(self, notebook: str) -> str:
-        """Begin a journal and return its id."""
+        """Begin a journal and return its id; those that a record holds by now are deleted."""
         session = uuid.uuid4().hex
-        with self._write() as db:
-            db.execute(
-                "INSERT INTO session (id, notebook, started, pid) VALUES (?, ?, ?, ?)",
-                (session, notebook, time.time(), os.getpid()),
-            )
+        with self._explained():
+            self._make_folder()
+            self.journals.prune()
+            self.journals.begin(session, notebook)
         return session
 
     def append(self, session: str, kind: str, data: Any) -> None:
-        """Add an event; it survives the death of the process once this returns."""
-        with self._write() as db:
-            db.execute(
-                "INSERT INTO event (session, kind, data) VALUES (?, ?, ?)",
-                (session, kind, msgspec.json.encode(data).decode()),
-            )
+        """Add an event; it survives the death of the process once this returns.
+
+        Raises
+        ------
+        StoreError
+            It could not be written yet. It is kept and written with a later one.
+        """
+        try:
+            self.journals.of(session).append(kind, data)
+        except OSError as error:
+            raise self._trouble(error) from error
 
     def events(self, session: str) -> list[tuple[str, Any]]:
         """Return a session's events, oldest first, as (kind, data)."""
-        with self._read() as db:
-            rows = db.execute(
-                "SELECT kind, data FROM event WHERE session = ? ORDER BY number", (session,)
-            ).fetchall()
-        return [(kind, json.loads(data)) for kind, data in rows]
+        with self._explained():
+            return read_events(self.journals.path(session))
 
     def sessions(self, *, sealed: bool | None = None) -> list[Session]:
         """Return the journals, newest first.
 
         `sealed` False gives those that hold cells which no record holds yet.
         """
-        with self._read() as db:
-            rows = db.execute(
-                "SELECT id, notebook, started, pid, record, EXISTS ("
-                "  SELECT 1 FROM event WHERE session = id AND kind = 'begin' AND number >"
-                "  (SELECT max(number) FROM event WHERE session = id AND kind = 'seal')"
-                ") FROM session ORDER BY started DESC"
-            ).fetchall()
+        with self._explained():
+            found = self.journals.sessions()
         return [
-            Session(id=i, notebook=n, started=s, pid=p, record=r)
-            for i, n, s, p, r, more in rows
-            if sealed is None or (r is not None and not more) == sealed
-        ]
+            s for s in found
+            if sealed is None or (s.record is not None and not s.cells) == sealed
+        ]  # fmt: skip
 
     def seal_session(self, session: str, record: str) -> None:
         """Note the record that a journal became."""
-        with self._write() as db:
-            db.execute("UPDATE session SET record = ? WHERE id = ?", (record, session))
-
-    # --- digests of files that were hashed before
-
-    def cached_digest(self, stat: os.stat_result) -> tuple[str, str | None] | None:
-        """Return (blake3, md5) of a file that has not changed since it was hashed.
-
-        Keyed on device and inode; size, mtime_ns and ctime_ns must all be as
-        they were (an edit that restores mtime still moves ctime).
-        """
-        with self._read() as db:
-            row = db.execute(
-                "SELECT blake3, md5 FROM file_digest WHERE device = ? AND inode = ? AND size = ?"
-                " AND mtime_ns = ? AND ctime_ns = ?",
-                (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns),
-            ).fetchone()
-        return (row[0], row[1]) if row else None
-
-    def cache_digest(self, stat: os.stat_result, blake3: str, md5: str | None) -> None:
-        """Keep a file's digests, with the status it had before and after it was hashed."""
-        with self._write() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO file_digest VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns,
-                    blake3, md5,
-                ),
-            )  # fmt: skip
+        self.append(session, "sealed", {"record": record})
 
     # --- SQLite
 
@@ -395,6 +341,8 @@ class Store:
 
     def close(self) -> None:
         """Close the index; the next call opens it again."""
+        self.journals.close()
+        self.digests.close()
         with self._lock:
             if self._connection is not None and self._pid == os.getpid():
                 self._connection.close()
@@ -424,21 +372,21 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                f"The store at {self.root} cannot be used: {error}.",
-                "Check its permissions and the free space, or set MLREPRO_STORE to another "
-                "folder; a damaged index.db may be deleted, `mlrepro log --reindex` makes it anew.",
-            ) from error
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"The store at {self.root} cannot be used: {error}.",
+            "Check its permissions and the free space, or set MLREPRO_STORE to another "
+            "folder; a damaged index.db may be deleted, `mlrepro log --reindex` makes it anew.",
+        )
 
     def _connect(self) -> sqlite3.Connection:
         # A forked child must not use its parent's connection (SQLite's own rule).
         if self._connection is not None and self._pid == os.getpid():
             return self._connection
         self._pid = os.getpid()
-        self.root.mkdir(parents=True, exist_ok=True)
-        ignore = self.root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+        self._make_folder()
         db = sqlite3.connect(
             self.root / "index.db", timeout=30, isolation_level=None, check_same_thread=False
         )
@@ -449,19 +397,48 @@ class Store:
                 f"The store at {self.root} was written by a newer mlrepro-nb (layout {version}).",
                 "Upgrade: pip install -U mlrepro-nb.",
             )
-        db.execute("PRAGMA journal_mode = WAL")
+        # WAL shares memory, which two machines cannot.
+        db.execute(f"PRAGMA journal_mode = {'TRUNCATE' if is_remote(self.root) else 'WAL'}")
         # NORMAL loses nothing when the process dies, only (perhaps) when the machine does.
         db.execute("PRAGMA synchronous = NORMAL")
         if version < LAYOUT_VERSION:
             db.execute("BEGIN IMMEDIATE")
             # Another kernel may have made the layout while this one waited.
-            if db.execute("PRAGMA user_version").fetchone()[0] < LAYOUT_VERSION:
-                for statement in _LAYOUT.split(";\n"):
-                    db.execute(statement)
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            if found < LAYOUT_VERSION:
+                if found == 1:
+                    self._take_out_journals(db)
+                else:
+                    for statement in _LAYOUT.split(";\n"):
+                        db.execute(statement)
                 db.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
             db.execute("COMMIT")
         self._connection = db
         return db
+
+    def _make_folder(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        ignore = self.root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+
+    def _take_out_journals(self, db: sqlite3.Connection) -> None:
+        """Move the journals of layout 1, which were in the index, to files of their own."""
+        for session, notebook, started, pid, record in db.execute("SELECT * FROM session"):
+            head = {"notebook": notebook, "started": started, "pid": pid}
+            journal = Journal(self.journals.path(session), ("session", head))
+            rows = db.execute(
+                "SELECT kind, data FROM event WHERE session = ? ORDER BY number", (session,)
+            ).fetchall()
+            last = max((i for i, (kind, _) in enumerate(rows) if kind == "seal"), default=-1)
+            for number, (kind, data) in enumerate(rows):
+                journal.append(kind, json.loads(data))
+                if record and number == last:
+                    journal.append("sealed", {"record": record})
+            journal.close()
+        db.execute("DROP TABLE event")
+        db.execute("DROP TABLE session")
+        db.execute("DROP TABLE IF EXISTS file_digest")
 
 
 def _empty() -> sqlite3.Connection:

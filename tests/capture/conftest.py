@@ -37,7 +37,7 @@ class Kernel:
         """Run a cell; return its reply's status, and the text that it published."""
         self.client.session.metadata["cellId"] = cell
         request = self.client.execute(code)
-        text, errors, bundles = "", [], []
+        text, errors, bundles, tracebacks = "", [], [], []
         while True:
             message = self.client.get_iopub_msg(timeout=timeout)
             if message["parent_header"].get("msg_id") != request:
@@ -50,9 +50,10 @@ class Kernel:
                 text += content["data"].get("text/plain", "")
             elif message["msg_type"] == "error":
                 errors.append((content["ename"], content["evalue"]))
+                tracebacks.append(content["traceback"])
             elif content.get("execution_state") == "idle":
                 break
-        return {"text": text, "errors": errors, "bundles": bundles}
+        return {"text": text, "errors": errors, "bundles": bundles, "tracebacks": tracebacks}
 
     def send(self, code: str) -> None:
         """Run a cell without waiting for it."""

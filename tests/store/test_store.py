@@ -206,8 +206,50 @@ def test_an_edit_that_restores_mtime_still_misses_the_digest_cache(
     path = tmp_path / "data.csv"
     path.write_bytes(b"aaaa")
     before = path.stat()
-    store.cache_digest(before, "blake3:1", None)
-    assert store.cached_digest(path.stat()) == ("blake3:1", None)
+    store.root.mkdir()
+    store.digests.put(before, "blake3:1", None)
+    assert store.digests.get(path.stat()) == ("blake3:1", None)
     path.write_bytes(b"bbbb")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert store.cached_digest(path.stat()) is None
+    assert store.digests.get(path.stat()) is None
+
+
+def test_journals_of_the_first_layout_become_files(store: Store) -> None:
+    store.root.mkdir()
+    db = sqlite3.connect(store.root / "index.db")
+    db.executescript(
+        """
+        CREATE TABLE document (digest TEXT PRIMARY KEY, kind TEXT, created TEXT, notebook TEXT,
+            mode TEXT);
+        CREATE TABLE key (name TEXT, digest TEXT, PRIMARY KEY (name, digest)) WITHOUT ROWID;
+        CREATE TABLE session (id TEXT PRIMARY KEY, notebook TEXT, started REAL, pid INTEGER,
+            record TEXT);
+        CREATE TABLE event (session TEXT, number INTEGER PRIMARY KEY, kind TEXT, data TEXT);
+        INSERT INTO session VALUES ('a', 'n.ipynb', 1.0, 999999, NULL);
+        INSERT INTO session VALUES ('b', 'n.ipynb', 2.0, 999999, 'sha256:x');
+        INSERT INTO event VALUES ('a', 1, 'begin', '{"order": 0}'), ('b', 2, 'begin', '{}'),
+            ('b', 3, 'seal', '{}');
+        PRAGMA user_version = 1;
+        """
+    )
+    db.close()
+    assert store.put(a_record())
+    assert store.events("a") == [("begin", {"order": 0})]
+    assert [s.id for s in store.sessions(sealed=False)] == ["a"]
+    assert [s.record for s in store.sessions(sealed=True)] == ["sha256:x"]
+    assert store.journals.prune() == 1, "the one that a record holds"
+
+
+def test_a_kernel_of_another_machine_is_alive_while_it_holds_its_lock(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlrepro_nb.store import _journal
+
+    monkeypatch.setattr(_journal, "_place", lambda: "elsewhere")
+    session = store.open_session("n.ipynb")
+    monkeypatch.undo()
+    (found,) = Store(store.root).sessions()
+    assert found.id == session
+    assert Store(store.root).journals.is_alive(found)
+    store.close()
+    assert not Store(store.root).journals.is_alive(found)
