@@ -5,7 +5,7 @@ does nothing while no watch is attached.
 """
 
 # Paths stay strings here: this runs for every file that a cell opens.
-# ruff: noqa: PTH100, PTH119
+# ruff: noqa: PTH100
 from __future__ import annotations
 
 import contextlib
@@ -15,46 +15,91 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from mlrepro_nb.capture.data.files import FileWatch
+from typing import Any, Literal, Protocol
 
 Access = Literal["read", "write", "both"]
+
+
+class Opens(Protocol):
+    """Who is told of what is opened: a kernel's `FileWatch`, a child's `Reporter`."""
+
+    def note(self, given: Any, access: Access, layer: str) -> None:
+        """Note that a path is about to be opened."""
+
+    def note_url(self, url: str, layer: str, access: Literal["read", "write"] = "read") -> None:
+        """Note that a URL is about to be opened."""
+
+    def moved(self, source: str, target: str) -> None:
+        """Note that a file takes another's place."""
+
+    def removed(self, absolute: str) -> None:
+        """Note that a file is about to be deleted."""
+
+    def started(self, argv: list[str]) -> None:
+        """Note that a program is about to be started."""
+
+    def entered(self, folder: str) -> None:
+        """Note that a folder is about to become the working folder."""
+
+    def failed(self, error: BaseException) -> None:
+        """Note that watching itself failed."""
+
+    def execution(self) -> int | None:
+        """Return the order of the execution that is running, or None."""
+
 
 # Their own files are not the notebook's, though the notebook's cell is on the stack.
 _MACHINERY = frozenset(
     {"mlflow", "mlrepro_nb", "ipykernel", "jupyter_client", "jupyter_core", "traitlets", "zmq",
-     "tornado", "matplotlib_inline", "debugpy", "sqlalchemy", "alembic", "pip", "dvc", "git"}
+     "tornado", "matplotlib_inline", "debugpy", "pip", "dvc", "git"}
 )  # fmt: skip
 
-# Programs that libraries start to learn about the machine: they read no data of the notebook's.
-_HARMLESS = frozenset(
-    {"git", "uname", "lscpu", "ldconfig", "gcc", "cc", "ld", "objdump", "file", "nvidia-smi",
-     "dpkg", "dpkg-query", "sysctl", "hostname", "lsb_release", "which", "fc-list", "free",
-     "getconf", "nproc", "docker", "kubectl", "uv"}
-)  # fmt: skip
+# Whose files they open is known by who calls them, like the standard library's.
+_THROUGH = frozenset({"sqlalchemy", "alembic"})
 
 _own = threading.local()
-_active: FileWatch | None = None
+_active: Opens | None = None
 _installed = False
+_after_fork: Callable[[], Opens | None] | None = None
+PROGRAM = "\0a program"
+"""Stands in `own_opens` for whatever git opened in the project for us."""
+_READS_PROJECT = frozenset({"diff", "status", "add", "hash-object", "archive", "lock", "sync"})
+own_opens: set[str] | None = None
+"""What our own code opened, while someone (`roots`) wants to know it."""
 
 
-def attach(watch: FileWatch) -> None:
+def attach(watch: Opens) -> None:
     """Hand the process's events to a watch from now on."""
     global _active, _installed
     if not _installed:
         _installed = True
-        os.register_at_fork(after_in_child=_forget)
+        os.register_at_fork(after_in_child=_in_child)
         sys.addaudithook(_audit)
     _active = watch
 
 
-def detach(watch: FileWatch) -> None:
+def detach(watch: Opens) -> None:
     """Hand a watch no more events."""
     global _active
     if _active is watch:
         _active = None
+
+
+def after_fork(make: Callable[[], Opens | None] | None) -> None:
+    """Have a forked child's events handed to what `make` returns in it."""
+    global _after_fork
+    _after_fork = make
+
+
+def keep_own_opens(keep: bool) -> None:  # noqa: FBT001
+    """Begin or end to keep what our own code opens in `own_opens`."""
+    global own_opens
+    own_opens = set() if keep else None
+
+
+def target() -> Opens | None:
+    """Return whom to tell of what this thread opens, or None: it is our own doing."""
+    return None if getattr(_own, "busy", False) else _active
 
 
 @contextlib.contextmanager
@@ -79,10 +124,13 @@ def unwatched() -> Iterator[None]:
         _own.busy = before
 
 
-def _forget() -> None:
+def _in_child() -> None:
     """In a forked child: it has none of our threads, and perhaps locked locks."""
-    global _active
-    _active = None
+    global _active, own_opens
+    was_active, _active, own_opens = _active is not None, None, None
+    if was_active and _after_fork is not None and not getattr(_own, "busy", False):
+        with contextlib.suppress(Exception):
+            _active = _after_fork()
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -92,6 +140,11 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         return
     watch = _active
     if getattr(_own, "busy", False):
+        if own_opens is not None:
+            if event == "open" and type(arguments[0]) is str:
+                own_opens.add(arguments[0])
+            elif event == "subprocess.Popen" and _reads_project(*arguments[1:3]):
+                own_opens.add(PROGRAM)
         return
     _own.busy = True
     try:
@@ -102,6 +155,14 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _own.busy = False
 
 
+def _reads_project(arguments: Any, folder: Any) -> bool:
+    """Return whether a program that we start (git, uv) reads files of the working folder's."""
+    if not isinstance(arguments, list | tuple) or _READS_PROJECT.isdisjoint(arguments):
+        return False
+    here, there = os.getcwd(), as_path(folder)  # noqa: PTH109
+    return there is None or (here + "/").startswith(there) or there.startswith(here)
+
+
 def by_machinery(*, anywhere: bool = False) -> bool:
     """Return whether what is opened is Jupyter's, MLflow's or our own, for their own ends.
 
@@ -109,19 +170,37 @@ def by_machinery(*, anywhere: bool = False) -> bool:
     stack of a training that reads data. With `anywhere` all of the stack does,
     down to the cell: a request goes through an HTTP library.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    for top in _libraries():
+        if top == "__main__":
+            return False
+        if top in _MACHINERY:
+            return True
+        if not anywhere:
+            return False
+    return False
+
+
+def by_library() -> bool:
+    """Return whether a library does this for its own ends, rather than a cell's own line."""
+    top = next(_libraries(), "__main__")
+    return top not in ("__main__", "IPython", "pexpect", "ptyprocess", "ipykernel")
+
+
+def _libraries() -> Iterator[str]:
+    """Yield the top-level modules on the stack that are not the standard library's, inside out."""
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         top = module.partition(".")[0]
         if module == "__main__":
-            return False
-        if top not in sys.stdlib_module_names and not module.startswith("mlrepro_nb.capture"):
-            if top in _MACHINERY:
-                return True
-            if not anywhere:
-                return False
+            yield module
+        elif (
+            top not in sys.stdlib_module_names
+            and top not in _THROUGH
+            and not module.startswith("mlrepro_nb.capture")
+        ):
+            yield top
         frame = frame.f_back
-    return False
 
 
 def as_path(given: Any) -> str | None:
@@ -139,7 +218,7 @@ def as_path(given: Any) -> str | None:
 # --- audit events
 
 
-def _on_open(watch: FileWatch, path: Any, _mode: str | None, flags: int) -> None:
+def _on_open(watch: Opens, path: Any, _mode: str | None, flags: int) -> None:
     if isinstance(path, int) or not path:
         return
     if type(path) is str and path.startswith(("/usr/", "/proc/", "/dev/", "/sys/")):
@@ -158,7 +237,8 @@ def _on_open(watch: FileWatch, path: Any, _mode: str | None, flags: int) -> None
 _SQLITE_URI = re.compile(r"^file:(?://[^/]*)?([^?#]*)(?:\?(.*))?")
 
 
-def _on_sqlite(watch: FileWatch, database: Any) -> None:
+def sqlite_opened(watch: Opens, database: Any, layer: str = "audit") -> None:
+    """Note a database that sqlite3 opens, by path or by URI."""
     path = as_path(database)
     if not path or path == ":memory:":
         return
@@ -170,29 +250,29 @@ def _on_sqlite(watch: FileWatch, database: Any) -> None:
         path = match.group(1)
         if "mode=ro" in query or "immutable=1" in query:
             access = "read"
-    watch.note(path, access, "audit")
+    watch.note(path, access, layer)
 
 
 def _on_rename(
-    watch: FileWatch, source: Any, target: Any, source_folder: int = -1, folder: int = -1
+    watch: Opens, source: Any, target: Any, source_folder: int = -1, folder: int = -1
 ) -> None:
     old, new = as_path(source), as_path(target)
     if old and new and source_folder == folder == -1:
         watch.moved(os.path.abspath(old), os.path.abspath(new))
 
 
-def _on_remove(watch: FileWatch, path: Any, folder: int = -1) -> None:
+def _on_remove(watch: Opens, path: Any, folder: int = -1) -> None:
     name = as_path(path)
     if name and folder == -1:
         watch.removed(os.path.abspath(name))
 
 
-def _on_truncate(watch: FileWatch, path: Any, _length: int) -> None:
+def _on_truncate(watch: Opens, path: Any, _length: int) -> None:
     if not isinstance(path, int):
         watch.note(path, "write", "audit")
 
 
-def _on_url(watch: FileWatch, url: Any, *_: Any) -> None:
+def _on_url(watch: Opens, url: Any, *_: Any) -> None:
     text = getattr(url, "full_url", url)
     if isinstance(text, str):
         if text.startswith("file:"):
@@ -200,40 +280,37 @@ def _on_url(watch: FileWatch, url: Any, *_: Any) -> None:
         watch.note_url(text, "audit")
 
 
-def _on_process(watch: FileWatch, executable: Any, *arguments: Any) -> None:
-    program = as_path(executable) if not isinstance(executable, list | tuple) else None
-    if not program and arguments and arguments[0]:
-        program = str(arguments[0][0])
-    name = os.path.basename(str(program or "?").split()[0])
-    if name in _HARMLESS or by_machinery() or watch.execution() is None:
-        return
-    if name in ("sh", "bash", "python", os.path.basename(sys.executable)) and arguments:
-        command = arguments[0]
-        if isinstance(command, list | tuple) and any(
-            "resource_tracker" in str(part) or "semaphore_tracker" in str(part) for part in command
-        ):
-            return
-    watch.gap(f"`{name}` was started: what a child process reads and writes is not seen.")
+def _on_process(watch: Opens, executable: Any, arguments: Any = None, *_: Any) -> None:
+    given = arguments if isinstance(arguments, list | tuple) else [arguments or executable]
+    argv = [text for text in map(as_path, given) if text is not None]
+    program = as_path(executable)
+    if program and argv and isinstance(arguments, list | tuple):
+        argv[0] = program
+    if argv:
+        watch.started(argv)
 
 
-def _on_system(watch: FileWatch, command: Any) -> None:
-    _on_process(watch, str(command).split()[0] if command else "?")
+def _on_system(watch: Opens, command: Any) -> None:
+    text = as_path(command)
+    if text:
+        watch.started(["sh", "-c", text])
 
 
-def _on_fork(watch: FileWatch) -> None:
-    if not by_machinery() and watch.execution() is not None:
-        watch.gap("A child process was forked: what it reads and writes is not seen.")
+def _on_chdir(watch: Opens, folder: Any) -> None:
+    if name := as_path(folder):
+        watch.entered(os.path.abspath(name))
 
 
 _HANDLERS: dict[str, Callable[..., None]] = {
     "open": _on_open,
-    "sqlite3.connect": _on_sqlite,
+    "sqlite3.connect": sqlite_opened,
     "os.rename": _on_rename,
     "os.remove": _on_remove,
     "os.truncate": _on_truncate,
+    "os.chdir": _on_chdir,
     "urllib.Request": _on_url,
     "subprocess.Popen": _on_process,
     "os.posix_spawn": _on_process,
+    "os.exec": _on_process,
     "os.system": _on_system,
-    "os.fork": _on_fork,
 }

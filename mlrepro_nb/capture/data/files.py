@@ -1,32 +1,62 @@
-"""Which files the process reads and writes, and their digests.
+"""Which files the process reads and writes.
 
-`audit` and `readers` say what is opened; a `FileWatch` keeps it until the end
-of the cell and learns the digests in a thread.
+`audit` and `readers` say what is opened, `children` what child processes open,
+`roots` what was opened unseen; a `FileWatch` keeps it until the end of the cell,
+and has `Digests` learn what was in them.
 """
 
 # Paths stay strings here: this runs for every file that a cell opens.
-# ruff: noqa: PTH100
+# ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH116, PTH118, PTH119, PTH120
 from __future__ import annotations
 
 import os
-import queue
+import stat
+import sys
 import threading
-from typing import Any, Literal
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol
 
-from mlrepro_nb.capture.data.audit import Access, as_path, attach, by_machinery, detach, unwatched
-from mlrepro_nb.capture.data.hashing import DigestCache, FileDigest, hash_file, regular, signature
-from mlrepro_nb.capture.data.paths import is_ignored, is_source
+from mlrepro_nb.capture.data.audit import (
+    Access,
+    as_path,
+    attach,
+    by_library,
+    by_machinery,
+    detach,
+    unwatched,
+)
+from mlrepro_nb.capture.data.digests import Digests, Keep
+from mlrepro_nb.capture.data.hashing import DigestCache, regular, signature
+from mlrepro_nb.capture.data.paths import is_ignored, is_source, printable
+from mlrepro_nb.capture.data.programs import is_pool, reading
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
-from mlrepro_nb.connect import dvc
 
-_AT_ONCE = 512 << 20
-"""Bytes of the largest file that a cell waits for, which it is about to overwrite."""
+READ, WRITE = 1, 2
+_NEVER = sys.maxsize
+_BITS = {"read": READ, "write": WRITE, "both": READ | WRITE}
+_COARSE_NS = 20_000_000
+"""How far a file's times may lag behind the clock: the kernel stamps files once a tick."""
+
+
+class Children(Protocol):
+    """Who hears child processes (`children`)."""
+
+    def collect(self) -> None:
+        """Note what they have opened since the last time."""
+
+
+class Roots(Protocol):
+    """Who looks at folders (`roots`)."""
+
+    def watch_folder(self, folder: str, *, at_once: bool = False) -> None:
+        """Look at a folder too."""
 
 
 class FileWatch(Watch):
-    """Notes which files are opened, and learns their digests in a thread.
+    """Notes which files are opened.
 
-    Its events are ``file`` (what a file held), ``removed`` and ``opens``.
+    Its events are ``files`` (what they held), ``removed`` and ``opens``.
 
     Parameters
     ----------
@@ -34,45 +64,52 @@ class FileWatch(Watch):
         The recorder.
     cache : DigestCache, optional
         Digests of earlier sessions.
+    keep : callable, optional
+        Keeps the bytes of an input that the run overwrites.
     """
 
     title = "file accesses"
     part = "opens"
 
-    def __init__(self, recording: Recording, *, cache: DigestCache | None = None) -> None:
+    def __init__(
+        self, recording: Recording, *, cache: DigestCache | None = None, keep: Keep | None = None
+    ) -> None:
         self._recording = recording
         self._emit = recording.emit
         self.execution = recording.current
-        self._cache = cache
+        self.digests = Digests(recording, cache, keep)
         self._seen: set[tuple[str, str, int | None]] = set()
         self._pending: list[dict[str, Any]] = []
-        self._unhashed: dict[str, int | None] = {}
-        """Files that were read and whose digest is not known yet: path to execution."""
-        self._written: dict[str, tuple[int | None, tuple[int, ...] | None]] = {}
-        self._both: dict[str, tuple[int, ...] | None] = {}
-        """Files opened to read and write: path to signature when they were last looked at."""
-        self._digests: dict[str, FileDigest] = {}
+        self._both: dict[str, tuple[str, str, tuple[int, ...]]] = {}
+        """Files opened to read and write: path to the path as given, its layer, and the file's
+        signature when it was last looked at."""
         self._lock = threading.RLock()
-        self._jobs: queue.SimpleQueue[tuple[str, str, int | None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._idle = threading.Event()
-        self._idle.set()
-        self._queued = 0
+        self._folders: dict[str, tuple[int, str, str]] = {}
+        """Folders that a writer was given: path to the time, in ns, when it was, its layer, and
+        the path as given."""
+        self._unseen: set[str] = set()
         self.sources: dict[str, int | None] = {}
         """Python sources outside the distributions that were opened."""
+        self._known: dict[str, list[int]] = {}
+        """Every path that was noted, data or not: the first execution that read and wrote it."""
+        self.machinery: set[str] = set()
+        """Paths that Jupyter, MLflow or we opened for ends of their own."""
+        self.programs: dict[int | None, None] = {}
+        """Executions that started a program which may read or write data."""
+        self.children: Children | None = None
+        self.roots: Roots | None = None
 
     # --- life
 
     def start(self) -> None:
         """Begin to watch. One watch is active in a process."""
-        self._thread = threading.Thread(target=self._work, name="mlrepro-files", daemon=True)
-        self._thread.start()
+        self.digests.start()
         attach(self)
 
     def stop(self) -> None:
         """Watch no more."""
         detach(self)
-        self._jobs.put(None)
+        self.digests.stop()
 
     def failed(self, error: BaseException) -> None:
         """Note that the hook itself failed."""
@@ -83,6 +120,14 @@ class FileWatch(Watch):
         with unwatched():
             self._recording.gap(text)
 
+    def unseen(self, text: str) -> None:
+        """Note what these layers could not see, and the deep one (strace) would."""
+        if text not in self._unseen:
+            self._unseen.add(text)
+            with unwatched():
+                order = self.execution()
+                self._emit("gap", {"text": text, "order": order, "closed_by": "strace"})
+
     def cell_ended(self, execution: Execution) -> Any:
         """Return what the cell opened."""
         return self.drain()
@@ -90,9 +135,9 @@ class FileWatch(Watch):
     def seal(self, timeout: float) -> None:
         """Report what a cell that still runs has opened, and wait for the digests."""
         order = self.execution()
-        if order is not None and (opens := self.drain()):
+        if opens := self.drain():
             self._emit("opens", {"order": order, "opens": opens})
-        if not self.settle(timeout):
+        if not self.digests.settle(timeout):
             self.gap("Some files were too big to be hashed before the kernel ended.")
 
     # --- what was opened
@@ -107,29 +152,62 @@ class FileWatch(Watch):
         key = (absolute, access, order)
         if key in self._seen:
             return
+        self._knows(absolute, access, order)
         if is_ignored(absolute):
             if is_source(absolute) and access == "read":
-                self.sources.setdefault(absolute, order)
+                self.sources[absolute] = order
             self._seen.add(key)
             return
         if by_machinery():
+            self.machinery.add(absolute)
             return
+        self._noted(path, absolute, access, order, layer)
+
+    def note_of_child(
+        self, path: str, absolute: str, access: Access, layer: str, was: list[int] | None
+    ) -> None:
+        """Note what a child process opened; `was` is the file's signature when it did."""
+        order = self.execution()
+        if (absolute, access, order) in self._seen:
+            return
+        self._knows(absolute, access, order)
+        if access == "both" and was is not None:
+            status = regular(absolute)
+            self._noted(path, absolute, "read", order, layer)
+            if status is not None and list(signature(status)) != was:
+                self.digests.was_scratch(absolute)
+                self.gap(f"{absolute} was read and changed in a child process: what it held before"
+                         " is not known.")  # fmt: skip
+                self._noted(path, absolute, "write", order, layer)
+        else:
+            self._noted(path, absolute, "write" if access == "both" else access, order, layer)
+
+    def _noted(
+        self, path: str, absolute: str, access: Access, order: int | None, layer: str
+    ) -> None:
+        if self.roots is not None:
+            self.roots.watch_folder(os.path.dirname(absolute))
         with self._lock:
-            self._seen.add(key)
+            self._seen.add((absolute, access, order))
             if access == "both":
                 self._note_both(path, absolute, order, layer)
             elif access == "read":
                 self._note_read(path, absolute, order, layer)
             else:
-                self.about_to_change(absolute)
+                self.digests.about_to_change(absolute)
                 self._note_write(path, absolute, order, layer)
 
     def note_url(self, url: str, layer: str, access: Literal["read", "write"] = "read") -> None:
         """Note that a URL is about to be opened."""
+        if not by_machinery(anywhere=True):
+            self.url_of_child(url, layer, access)
+
+    def url_of_child(self, url: str, layer: str, access: Literal["read", "write"]) -> None:
+        """Note that a child process opened a URL."""
         from mlrepro_nb.capture.secrets import mask
 
-        key = (url, "url", self.execution())
-        if key in self._seen or by_machinery(anywhere=True):
+        key = (url, f"url:{access}", self.execution())
+        if key in self._seen:
             return
         self._seen.add(key)
         self._pending.append(
@@ -137,42 +215,99 @@ class FileWatch(Watch):
              "layer": layer}
         )  # fmt: skip
 
-    def about_to_change(self, absolute: str) -> None:
-        """Take the digest of a file that was read, before it is overwritten."""
-        if absolute not in self._unhashed:
+    def entered(self, folder: str) -> None:
+        """Note that a folder becomes the working folder: what it holds may be read next."""
+        if self.roots is not None:
+            self.roots.watch_folder(folder, at_once=True)
+
+    def started(self, argv: list[str]) -> None:
+        """Note that a program is about to be started."""
+        if self.execution() is None or by_machinery():
             return
-        status = regular(absolute)
-        if status is not None and status.st_size <= _AT_ONCE:
-            self._resolve(absolute, "read", self._unhashed.get(absolute))
-        else:
-            self.gap(f"{absolute} was overwritten before its digest could be taken.")
+        if is_pool(argv) and self.children is not None:
+            return  # it reports itself
+        self.program(reading(argv, by_library=by_library()))
+
+    def program(self, commands: list[list[str]]) -> None:
+        """Note that commands run of which only what the folders' cross-check sees is known."""
+        for words in commands:
+            self.programs.setdefault(self.execution())
+            for word in words[1:]:
+                if "://" in word and not word.startswith("-"):
+                    self.url_of_child(word, "audit", "read")
+                elif self.roots is not None and os.path.exists(word):
+                    folder = word if os.path.isdir(word) else os.path.dirname(word)
+                    self.roots.watch_folder(os.path.abspath(folder), at_once=True)
+            name = printable(os.path.basename(words[0]))
+            self.unseen(
+                f"`{name}` was started: of what a child process reads and writes, only files in "
+                "the project are seen (mlrepro record --deep sees all)."
+                if self.roots is not None
+                else f"`{name}` was started: what a child process reads and writes is not seen."
+            )
+
+    def _knows(self, absolute: str, access: Access, order: int | None) -> None:
+        orders = self._known.setdefault(absolute, [_NEVER, _NEVER])
+        now = -1 if order is None else order
+        for at, bit in enumerate((READ, WRITE)):
+            if _BITS[access] & bit and now < orders[at]:
+                orders[at] = now
+
+    def known(self, order: int) -> dict[str, int]:
+        """Return all paths that were noted until the end of an execution, as `READ` | `WRITE`."""
+        return {
+            path: (READ if read <= order else 0) | (WRITE if write <= order else 0)
+            for path, (read, write) in list(self._known.items())
+        }
+
+    def is_known(self, absolute: str, order: int) -> int:
+        """Return what was noted of a path until the end of an execution."""
+        read, write = self._known.get(absolute, (_NEVER, _NEVER))
+        return (READ if read <= order else 0) | (WRITE if write <= order else 0)
 
     def moved(self, source: str, target: str) -> None:
         """Note that a file takes another's place."""
-        self.about_to_change(target)
-        self.about_to_change(source)
-        if source in self._written:
-            self._written.pop(source)
+        self.digests.about_to_change(target, "replaced")
+        self.digests.about_to_change(source, "removed")
+        if self.digests.was_removed(source):
             self._pending = [
                 entry for entry in self._pending
                 if not (entry["absolute"] == source and entry["access"] == "write")
             ]  # fmt: skip
-            self._emit("removed", {"absolute": source})
+            self._emit("removed", {"absolute": printable(source)})
+        self._knows(target, "write", self.execution())
         if not is_ignored(target):
             self._note_write(target, target, self.execution(), "audit")
 
     def removed(self, absolute: str) -> None:
         """Note that a file is about to be deleted: what was written to it is no result."""
-        self.about_to_change(absolute)
-        if self._written.pop(absolute, None) is not None:
-            self._emit("removed", {"absolute": absolute})
+        if not self.digests.was_removed(absolute):
+            self.digests.about_to_change(absolute, "removed")
+            return
+        self._emit("removed", {"absolute": printable(absolute)})
+        written, kept = False, []
+        for entry in self._pending:
+            same = entry["absolute"] == absolute
+            written = written or (same and entry["access"] == "write")
+            if not (same and written):
+                kept.append(entry)  # what was read before it was written is an input
+            elif entry["access"] == "read":
+                self.digests.was_scratch(absolute)
+        if any(entry["absolute"] == absolute for entry in kept):
+            self.digests.about_to_change(absolute, "removed")
+        self._pending = kept
 
     def _note_read(self, path: str, absolute: str, order: int | None, layer: str) -> None:
-        self._unhashed.setdefault(absolute, order)
+        self.digests.was_read(absolute, order)
         self._add(path, absolute, "read", order, layer)
 
     def _note_write(self, path: str, absolute: str, order: int | None, layer: str) -> None:
-        self._written[absolute] = (order, None)
+        if os.path.isdir(absolute):
+            if layer == "audit":
+                return  # an unnamed file in a folder (O_TMPFILE)
+            self._folders.setdefault(absolute, (time.time_ns() - _COARSE_NS, layer, path))
+            return
+        self.digests.was_written(absolute, order)
         self._add(path, absolute, "write", order, layer)
 
     def _note_both(self, path: str, absolute: str, order: int | None, layer: str) -> None:
@@ -181,8 +316,8 @@ class FileWatch(Watch):
             self._note_write(path, absolute, order, layer)
             return
         self._note_read(path, absolute, order, layer)
-        self.about_to_change(absolute)
-        self._both.setdefault(absolute, signature(status))
+        self.digests.about_to_change(absolute)
+        self._both.setdefault(absolute, (path, layer, signature(status)))
 
     def _add(self, path: str, absolute: str, access: str, order: int | None, layer: str) -> None:
         self._pending.append(
@@ -193,84 +328,84 @@ class FileWatch(Watch):
 
     def drain(self) -> list[dict[str, Any]]:
         """Return what was opened since the last call; digests follow as ``file`` events."""
+        if self.children is not None:
+            self.children.collect()
         order = self.execution()
         with self._lock:
-            for absolute, before in list(self._both.items()):
+            for absolute, (path, layer, before) in list(self._both.items()):
                 status = regular(absolute)
                 now = signature(status) if status else None
                 if now is not None and now != before:
-                    self._both[absolute] = now
-                    self._note_write(absolute, absolute, order, "audit")
+                    self._both[absolute] = (path, layer, now)
+                    self._note_write(path, absolute, order, layer)
             pending, self._pending = self._pending, []
             kept = []
-            for entry in pending:
+            for entry in self._with_folders(pending):
                 absolute = entry["absolute"]
                 if absolute is None:
                     kept.append(entry)
                     continue
-                if regular(absolute) is None and absolute not in self._digests:
+                if regular(absolute) is None and not self.digests.is_known(absolute):
                     # Never there, a folder, or gone again: scratch of the cell's own.
-                    self._unhashed.pop(absolute, None)
+                    self.digests.was_scratch(absolute)
                     continue
-                kept.append(entry)
-                if entry["access"] == "write" or absolute in self._unhashed:
-                    self._queue(absolute, entry["access"], entry["order"])
+                self.digests.ask(absolute, entry["access"], entry["order"])
+                kept.append(_said(entry))
             if len(self._seen) > 100_000:
                 self._seen.clear()
         return kept
 
-    def settle(self, timeout: float) -> bool:
-        """Wait until every digest is known, writes looked at again; return whether they all are."""
-        with self._lock:
-            for absolute, (order, last) in list(self._written.items()):
-                status = regular(absolute)
-                if status is not None and signature(status) != last:
-                    self._queue(absolute, "write", order)
-        return self._idle.wait(timeout)
+    def _with_folders(self, pending: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield the entries, a folder that was to be written as the files that are new in it."""
+        folders, self._folders = self._folders, {}
+        for entry in pending:
+            absolute = entry["absolute"]
+            if entry["access"] == "write" and absolute and os.path.isdir(absolute):
+                self.digests.was_removed(absolute)
+                folders.setdefault(absolute, (0, entry["layer"], entry["path"]))
+                continue
+            yield entry
+        noted = {entry["absolute"] for entry in pending if entry["access"] == "write"}
+        for folder, (since, layer, given) in folders.items():
+            for path in _changed(folder, since):
+                if path in noted or is_ignored(path):
+                    continue
+                self._knows(path, "write", self.execution())
+                self.digests.was_written(path, self.execution())
+                yield {"path": given.rstrip("/") + path[len(folder):], "absolute": path,
+                       "access": "write", "order": self.execution(), "layer": layer}  # fmt: skip
 
-    # --- digests
-
-    def _queue(self, absolute: str, access: str, order: int | None) -> None:
-        self._idle.clear()
-        self._queued += 1
-        self._jobs.put((absolute, access, order))
-
-    def _work(self) -> None:
-        with unwatched():
-            while (job := self._jobs.get()) is not None:
-                try:
-                    self._resolve(*job)
-                except Exception as error:  # noqa: BLE001
-                    self.gap(f"{job[0]} could not be hashed: {type(error).__name__}: {error}")
-                with self._lock:
-                    self._queued -= 1
-                    if self._queued == 0:
-                        self._idle.set()
-
-    def _resolve(self, absolute: str, access: str, order: int | None) -> None:
-        if access == "read" and absolute not in self._unhashed:
-            return
-        status = regular(absolute)
-        known = self._digests.get(absolute)
-        if access == "write" and status is not None:
-            last = self._written.get(absolute, (order, None))[1]
-            if last == signature(status):
-                return
-        if known is not None and status is not None and known.stat == signature(status):
-            found: FileDigest | None = known
-        else:
-            found = hash_file(absolute, md5=dvc.is_tracked(absolute), cache=self._cache)
-        if found is None:
-            return
-        with self._lock:
+    def late(self, order: int, opens: list[tuple[str, Access, str]]) -> None:
+        """Report what is learnt of an execution after its end: path, access and layer of each."""
+        found = []
+        here = os.getcwd().rstrip("/") + "/"
+        for absolute, access, layer in opens:
+            self._knows(absolute, access, order)
             if access == "read":
-                if self._unhashed.pop(absolute, -1) == -1:
-                    return
-            elif absolute in self._written:
-                self._written[absolute] = (order, found.stat)
-            self._digests[absolute] = found
-        self._emit(
-            "file",
-            {"absolute": absolute, "access": access, "order": order, "digest": found.digest,
-             "md5": found.md5, "size": found.size},
-        )  # fmt: skip
+                self.digests.was_read(absolute, order)
+            else:
+                self.digests.was_written(absolute, order)
+            self.digests.ask(absolute, access, order)
+            found.append(_said({"path": absolute.removeprefix(here), "absolute": absolute,
+                                "access": access,
+                                "order": order, "layer": layer}))  # fmt: skip
+        self._emit("opens", {"order": order, "opens": found})
+
+
+def _said(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry whose names JSON can hold, whatever bytes they are made of."""
+    path, absolute = printable(entry["path"]), printable(entry["absolute"])
+    return {**entry, "path": path, "absolute": absolute}
+
+
+def _changed(folder: str, since: int) -> Iterator[str]:
+    for where, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(where, name)
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and status.st_mtime_ns >= since:
+                yield path

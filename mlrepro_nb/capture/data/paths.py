@@ -13,7 +13,8 @@ from pathlib import Path
 
 # Any file under these only makes programs run.
 _SYSTEM = (
-    "/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib", "/bin/", "/sbin/", "/run/",
+    "/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/",
+    "/sbin/", "/run/user/", "/run/lock/", "/run/systemd/", "/run/secrets/", "/run/udev/",
     "/var/lib/", "/var/cache/", "/var/run/", "/var/log/",
 )  # fmt: skip
 
@@ -23,19 +24,20 @@ _FOLDERS = frozenset(
         "site-packages", "dist-packages", "__pycache__", ".git", ".hg", ".svn", ".mlrepro",
         ".ipynb_checkpoints", ".ipython", ".jupyter", ".dvc", "mlruns", "mlartifacts",
         ".pytest_cache", ".mypy_cache", ".ruff_cache", ".numba_cache", ".matplotlib",
-        "matplotlib", "fontconfig", ".fonts", ".conda", ".mamba", ".virtualenvs", ".aws",
+        ".fonts", ".conda", ".mamba", ".virtualenvs", ".aws",
         ".config", ".kaggle", ".ssh", ".docker", ".kube", ".skops",
     }
 )  # fmt: skip
 
 _CODE = (".py", ".pyc", ".pyi", ".pyx", ".so", ".pth", ".egg-link", ".ttf", ".otf", ".afm")
-_SIDE_FILES = ("-journal", "-wal", "-shm")
+_SIDE_FILES = ("-journal", "-wal", "-shm", ".wal")
+_VERSION_CONTROL = (".gitignore", ".gitattributes", ".gitmodules", ".dvcignore", ".DS_Store")
 
 
 @functools.lru_cache(maxsize=1)
 def ignored_prefixes() -> tuple[str, ...]:
     """Return the folders below which nothing is data: the interpreter's, Jupyter's, our own."""
-    folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).parent.parent)}
+    folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).parents[2])}
     folders |= set(sysconfig.get_paths().values())
     folders |= {site.getuserbase() + "/lib", *site.getsitepackages()}
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR",
@@ -43,8 +45,13 @@ def ignored_prefixes() -> tuple[str, ...]:
         if value := os.environ.get(name):
             folders.add(value)
     home = os.path.expanduser("~")
-    folders |= {f"{home}/.local/share/jupyter", f"{home}/.local/lib", f"{home}/.cache/pip",
-                f"{home}/.cache/uv", f"{home}/.cache/mesa_shader_cache"}  # fmt: skip
+    folders |= {f"{home}/.local/share/jupyter", f"{home}/.local/lib"}
+    folders |= {
+        f"{cache}/{name}"
+        for cache in (f"{home}/.cache", os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache")
+        for name in ("pip", "uv", "mesa_shader_cache", "matplotlib", "fontconfig", "numba",
+                     "torch_extensions", "torch/kernels", "jedi", "black", "nvidia")
+    }  # fmt: skip
     folders |= {os.path.realpath(folder) for folder in folders}
     found = {folder.rstrip("/") + "/" for folder in folders if folder and folder != "/"}
     # A venv may lie in the project, but a prefix of /usr or the home is no reason to
@@ -62,7 +69,16 @@ def is_ignored(path: str) -> bool:
         return True
     if name.startswith(".") and (name.startswith(".env") or folder == os.path.expanduser("~")):
         return True
+    if name in _VERSION_CONTROL or name.startswith(".~"):
+        return True
     return name.endswith(_CODE) or name.endswith(_SIDE_FILES) or name == "fontlist.json"
+
+
+def printable(path: str) -> str:
+    r"""Return a path as text that JSON can hold: bytes that are not UTF-8 become ``\xff``."""
+    if path.isascii():
+        return path
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_source(path: str) -> bool:

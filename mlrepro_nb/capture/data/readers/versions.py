@@ -1,0 +1,161 @@
+"""What an outside store calls that which was read, where its answer says so.
+
+Nothing is asked for: an HTTP response names an ETag or a date, S3 a version, a Delta
+table the version that was opened, a lakeFS path its commit.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from mlrepro_nb.capture.data.audit import as_path
+from mlrepro_nb.capture.data.readers.wrap import Wrappers
+from mlrepro_nb.capture.imports import ImportHook
+from mlrepro_nb.capture.secrets import mask
+from mlrepro_nb.capture.watch import Recording, Watch
+
+Answered = Callable[[tuple[Any, ...], dict[str, Any], Any], "tuple[str, str | None] | None"]
+"""Returns path or URL and version, from a call's arguments and its result."""
+
+
+def of_headers(headers: Mapping[str, Any]) -> str | None:
+    """Return the version that an HTTP response names, the most exact one."""
+    told = {str(name).lower(): str(value) for name, value in headers.items()}
+    for name, kind in (
+        ("x-amz-version-id", "s3"), ("x-goog-generation", "gcs"), ("etag", "etag"),
+        ("last-modified", "last-modified"),
+    ):  # fmt: skip
+        if told.get(name, "null") not in ("null", ""):
+            return f"{kind}:{told[name]}"
+    return None
+
+
+def of_url(url: str) -> str | None:
+    """Return the version that a URL itself names."""
+    parts = urlsplit(url)
+    if parts.scheme == "lakefs":
+        reference = parts.path.lstrip("/").partition("/")[0]
+        return f"lakefs:{reference}" if reference else None
+    asked = parse_qs(parts.query)
+    for name in ("versionId", "versionid", "generation"):
+        if name in asked:
+            return f"{'gcs' if name == 'generation' else 's3'}:{asked[name][0]}"
+    return None
+
+
+class VersionWatch(Watch):
+    """Reports, as ``version`` events, what outside stores call that which was read.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recorder.
+    """
+
+    title = "versions of outside data"
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._wrappers = Wrappers()
+        self._seen: set[tuple[str, str]] = set()
+        self._hook = ImportHook({name: functools.partial(self._wrap, name) for name in _ANSWERS})
+
+    def start(self) -> None:
+        """Wrap what is imported, and what will be."""
+        self._hook.start()
+
+    def stop(self) -> None:
+        """Leave the libraries as they were found."""
+        self._hook.stop()
+        self._wrappers.restore()
+
+    def _wrap(self, name: str, module: ModuleType) -> None:
+        for attribute, answered in _ANSWERS[name]:
+            owner, _, method = attribute.partition(".")
+            found: Any = getattr(module, owner, None)
+            original = getattr(found, method, None)
+            if original is not None:
+                stand_in = _telling(original, functools.partial(self._note, answered))
+                self._wrappers.replace_method(found, method, stand_in)
+
+    def _note(self, answered: Answered, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
+        try:
+            told = answered(args, kwargs, result)
+            if told is None or told[1] is None:
+                return
+            path, version = told
+            if "://" in path:
+                path = mask(path)
+            key = (path, str(version))
+            # Only inside a cell: the rest is somebody else's.
+            if key not in self._seen and self._recording.current() is not None:
+                self._seen.add(key)
+                self._recording.emit("version", {"path": path, "version": mask(key[1])})
+        except Exception:  # noqa: BLE001 - it must not become the user's exception
+            pass
+
+
+def _telling(original: Any, tell: Callable[..., None]) -> Any:
+    if inspect.iscoroutinefunction(original):
+
+        @functools.wraps(original)
+        async def later(*args: Any, **kwargs: Any) -> Any:
+            result = await original(*args, **kwargs)
+            tell(args, kwargs, result)
+            return result
+
+        return later
+
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        tell(args, kwargs, result)
+        return result
+
+    return wrapper
+
+
+def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], name: str, position: int) -> Any:
+    return kwargs.get(name, args[position] if len(args) > position else None)
+
+
+def _of_request(args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    """``request(self, method, url)``: requests, httpx, aiohttp."""
+    url = _argument(args, kwargs, "url", 2) or kwargs.get("str_or_url")
+    return str(url), of_url(str(url)) or of_headers(result.headers)
+
+
+def _of_urlopen(args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    given = _argument(args, kwargs, "fullurl", 1)
+    url = str(getattr(given, "full_url", given))
+    return url, of_url(url) or of_headers(result.headers)
+
+
+def _of_s3(args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    asked = _argument(args, kwargs, "api_params", 2)
+    if _argument(args, kwargs, "operation_name", 1) not in ("GetObject", "HeadObject"):
+        return None
+    version, etag = result.get("VersionId"), result.get("ETag")
+    found = f"s3:{version}" if version not in (None, "null") else etag and f"etag:{etag}"
+    return f"s3://{asked['Bucket']}/{asked['Key']}", found
+
+
+def _of_delta(args: tuple[Any, ...], kwargs: dict[str, Any], _result: Any) -> Any:
+    given = as_path(_argument(args, kwargs, "table_uri", 1))
+    return (given, f"delta:{args[0].version()}") if given else None
+
+
+_ANSWERS: dict[str, tuple[tuple[str, Answered], ...]] = {
+    "urllib.request": (("OpenerDirector.open", _of_urlopen),),
+    "requests.sessions": (("Session.request", _of_request),),
+    "httpx._client": (("Client.request", _of_request), ("AsyncClient.request", _of_request)),
+    "aiohttp.client": (("ClientSession._request", _of_request),),
+    "botocore.client": (("BaseClient._make_api_call", _of_s3),),
+    "aiobotocore.client": (("AioBaseClient._make_api_call", _of_s3),),
+    "deltalake.table": (("DeltaTable.__init__", _of_delta),),
+}

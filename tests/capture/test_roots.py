@@ -1,0 +1,118 @@
+"""The cross-check of folders: what it blames on a cell, and what it costs."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlrepro_nb.capture.data.folders import below, is_private
+from mlrepro_nb.capture.data.inotify import events
+
+LOAD = "%load_ext mlrepro_nb"
+OPEN = "import ctypes; libc = ctypes.CDLL(None)\ndef peek(p, flags=0):\n    f = libc.open(p.encode(), flags, 0o644); assert f >= 0, p; libc.write(f, b'x', 1) if flags else None; libc.close(f)"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_can_be_read(raw: bytes) -> None:
+    list(events(raw))
+
+
+def test_folders_that_hold_no_data_are_not_looked_at(tmp_path: Path) -> None:
+    for name in ("data", "deep/er", ".git", "node_modules", "env/lib", "conda/conda-meta"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    assert [Path(p).name for p in below(str(tmp_path))] == ["data", "deep"]
+    assert is_private(str(tmp_path))
+    assert not is_private("/tmp")
+    assert not is_private(str(Path.home()))
+    assert not is_private(sys.prefix)
+
+
+def test_files_in_new_folders_are_seen_with_what_was_done_to_them(
+    kernel: Callable, repository: Path
+) -> None:
+    (repository / "deep" / "er").mkdir(parents=True)
+    (repository / "deep" / "er" / "a.csv").write_text("a", encoding="utf-8")
+    k = kernel()
+    k.run(LOAD)
+    k.run(OPEN)
+    k.run("peek('deep/er/a.csv')")
+    k.run("import os; os.makedirs('new/er'); peek('new/er/b.bin', os.O_WRONLY | os.O_CREAT)")
+    (repository / "between").mkdir()
+    (repository / "between" / "c.csv").write_text("c", encoding="utf-8")
+    k.run("peek('between/c.csv')")
+    k.run("import os; peek('gone', os.O_WRONLY | os.O_CREAT); os.remove('gone')")
+    k.close()
+    record = k.record()
+    assert [(d.repo_path, d.access, d.execution, d.layers) for d in record.data] == [
+        ("deep/er/a.csv", "read", 2, ("inotify",)),
+        ("new/er/b.bin", "write", 3, ("inotify",)),
+        ("between/c.csv", "read", 4, ("inotify",)),
+    ]
+    assert all(d.digest for d in record.data)
+    assert record.lineage.capture == "partial"
+    assert sum("Only inotify saw" in gap for gap in record.lineage.gaps) == 3
+
+
+def test_files_of_editors_and_version_control_are_not_blamed_on_a_cell(
+    kernel: Callable, repository: Path
+) -> None:
+    for name in ("other.ipynb", "module.py", ".gitignore", "pyproject.toml", "a.csv.dvc", "b.swp"):
+        (repository / name).write_text("x", encoding="utf-8")
+    k = kernel()
+    k.run(LOAD)
+    k.run("import time; print('on', flush=True)")
+    k.send("time.sleep(3)")
+    subprocess.run(["sh", "-c", "sleep 1; cat * .gitignore > /dev/null; git status"],
+                   cwd=repository, check=True, capture_output=True)  # fmt: skip
+    k.run("1")
+    k.close()
+    record = k.record()
+    assert record.data == ()
+    assert not [gap for gap in record.lineage.gaps if "inotify" in gap]
+
+
+def test_a_tree_of_many_folders_does_not_hold_up_the_kernel(
+    kernel: Callable, repository: Path
+) -> None:
+    for outer in range(30):
+        for inner in range(30):
+            (repository / "big" / str(outer) / str(inner)).mkdir(parents=True)
+    (repository / "big" / "29" / "29" / "a.csv").write_text("a", encoding="utf-8")
+    k = kernel()
+    k.run(LOAD)
+    k.run(OPEN)
+    k.run("import time, threading\nwhile 'watching' not in globals():\n"
+          "    from mlrepro_nb.faces import magics\n"
+          "    roots = [w for w in magics._state.recorder.watches if type(w).__name__ == 'RootsWatch'][0]\n"
+          "    if len(roots._folders) > 930: watching = True\n"
+          "    time.sleep(0.05)", timeout=60)  # fmt: skip
+    k.run("peek('big/29/29/a.csv')")
+    assert [(d.repo_path, d.execution) for d in k.data()] == [("big/29/29/a.csv", 3)]
+
+
+def test_more_events_than_the_queue_holds_are_a_gap(kernel: Callable, repository: Path) -> None:
+    (repository / "a").touch()
+    (repository / "b").touch()
+    k = kernel()
+    k.run(LOAD)
+    k.run(OPEN)
+    # A call that keeps the interpreter lock starves the thread that reads the queue.
+    k.run(
+        "import ctypes\nlocked = ctypes.PyDLL(None)\nfor n in range(300):\n    pass\n"
+        "import sys; sys.setswitchinterval(1000)\n"
+        "for n in range(40000):\n    f = locked.open(b'ab'[n % 2:n % 2 + 1], 0); locked.close(f)\n"
+        "sys.setswitchinterval(0.005)"
+    )
+    k.close()
+    record = k.record()
+    assert {d.repo_path for d in record.data} == {"a", "b"}
+    assert any("More files were opened at once" in gap for gap in record.lineage.gaps)
+    shutil.rmtree(repository / ".mlrepro")
