@@ -1,69 +1,179 @@
-"""DVC's files, read as they are: the ``dvc`` program is not needed to look things up."""
+"""DVC's files, read as they are: the ``dvc`` program is not needed to look things up.
+
+A pointer is a ``.dvc`` file beside what it tracks, or a stage of a ``dvc.lock``.
+Each such file is parsed once, and again when it changes.
+"""
 
 # Paths stay strings here: this runs for every file that a cell opens.
-# ruff: noqa: PTH110, PTH118, PTH120
+# ruff: noqa: PTH111, PTH116, PTH118, PTH120
 from __future__ import annotations
 
 import configparser
+import contextlib
+import functools
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from mlrepro_nb.connect.command import redact
 from mlrepro_nb.model import DvcPointer
 
+Role = Literal["out", "dep", "param", "metric", "plot"]
+_State = tuple[int, int, int]
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """A file or folder that a pointer names."""
+
+    md5: str | None
+    stage: str | None
+    role: Role
+    remote: str | None = None
+    """Of its own, where it is not the repository's default."""
+
 
 def is_tracked(path: str) -> bool:
-    """Return, quickly, whether DVC may track a file: a pointer lies beside it or above."""
-    if os.path.exists(f"{path}.dvc"):
-        return True
-    folder = os.path.dirname(path)
-    while True:
-        if os.path.exists(f"{folder}.dvc") or os.path.exists(os.path.join(folder, "dvc.lock")):
-            return True
-        if os.path.exists(os.path.join(folder, ".git")) or folder == os.path.dirname(folder):
-            return False
-        folder = os.path.dirname(folder)
+    """Return, quickly, whether a pointer of DVC names a file, or a folder that holds it."""
+    return _find(path, None) is not None
 
 
 def pointer(root: Path, path: Path) -> DvcPointer | None:
-    """Return what DVC knows of a file, or None.
+    """Return what DVC knows of a file or folder, or None.
 
     It is told by the ``.dvc`` file beside it or beside a folder that holds it,
     or by a stage of a ``dvc.lock`` in its folder or above, up to `root`.
     """
-    for candidate in (path, *path.parents):
-        if candidate == root or not candidate.is_relative_to(root):
-            break
-        sidecar = candidate.with_name(f"{candidate.name}.dvc")
-        for out in _listed(_load(sidecar), "outs"):
-            if _names(out, sidecar.parent, path):
-                return _pointer(root, sidecar, out)
-        lock = candidate.parent / "dvc.lock"
-        stages = _load(lock).get("stages")
-        for stage in stages.values() if isinstance(stages, dict) else ():
-            for out in (*_listed(stage, "outs"), *_listed(stage, "deps")):
-                if _names(out, lock.parent, path):
-                    return _pointer(root, lock, out)
-    return None
-
-
-def _pointer(root: Path, file: Path, out: dict[str, Any]) -> DvcPointer:
+    base = str(root)
+    if not str(path).startswith(base.rstrip("/") + "/"):
+        return None
+    found = _find(str(path), base)
+    if found is None:
+        return None
+    file, entry = found
     return DvcPointer(
-        file=file.relative_to(root).as_posix(), md5=str(out["md5"]), remote=_remote(root)
+        file=Path(file).relative_to(root).as_posix(),
+        md5=entry.md5,
+        remote=_remote(os.path.dirname(file), entry.remote),
+        stage=entry.stage,
+        role=entry.role,
     )
 
 
-def _listed(owner: Any, key: str) -> list[Any]:
-    found = owner.get(key) if isinstance(owner, dict) else None
-    return found if isinstance(found, list) else []
+def _find(path: str, root: str | None) -> tuple[str, _Entry] | None:
+    """Return the pointer that names a path, and what it says, looking up to `root`."""
+    own = f"{path}.dvc"
+    state = _state(own)
+    if state is not None and (entry := _named(own, state).get(path)) is not None:
+        return own, entry
+    for file, then in _above(os.path.dirname(path), root, int(time.monotonic())):
+        named = _named(file, then)
+        for candidate in _with_folders(path, os.path.dirname(file)):
+            entry = named.get(candidate)
+            if entry is not None and (candidate == path or _is_folder(entry)):
+                return file, entry
+    return None
 
 
-def _names(out: Any, folder: Path, path: Path) -> bool:
-    if not isinstance(out, dict) or not out.get("md5") or not out.get("path"):
-        return False
-    named = Path(os.path.normpath(folder / str(out["path"])))
-    return path == named or (str(out["md5"]).endswith(".dir") and path.is_relative_to(named))
+@functools.lru_cache(maxsize=4096)
+def _above(
+    folder: str,
+    root: str | None,
+    second: int,  # noqa: ARG001 - what is found counts for that long: 100,000 files may ask
+) -> tuple[tuple[str, _State], ...]:
+    """Return the pointers that may name files of a folder, the nearest first."""
+    found: list[tuple[str, _State]] = []
+    while True:
+        found += [
+            (file, state)
+            for file in (f"{folder}/dvc.lock", f"{folder}.dvc")
+            if (state := _state(file)) is not None
+        ]
+        top = os.path.dirname(folder)
+        if folder in (root, top) or (root is None and _state(f"{folder}/.git") is not None):
+            return tuple(found)
+        folder = top
+
+
+def _with_folders(path: str, top: str) -> Iterator[str]:
+    """Yield a path and the folders that hold it, below `top`."""
+    while path != top and len(path) > len(top):
+        yield path
+        path = os.path.dirname(path)
+
+
+def _is_folder(entry: _Entry) -> bool:
+    return entry.md5 is not None and entry.md5.endswith(".dir")
+
+
+def _state(file: str) -> _State | None:
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=256)
+def _named(file: str, state: _State) -> dict[str, _Entry]:  # noqa: ARG001 - a key
+    """Return what a ``.dvc`` file or a ``dvc.lock`` names, by absolute path."""
+    folder = os.path.dirname(file)
+    document = _load(Path(file))
+    if file.endswith(".dvc"):
+        wdir = document.get("wdir")
+        if isinstance(wdir, str):
+            folder = os.path.join(folder, wdir)
+        return dict(_entries(folder, document, None, {}))
+    found: dict[str, _Entry] = {}
+    stages = document.get("stages")
+    roles = _roles(f"{folder}/dvc.yaml")
+    for name, stage in stages.items() if isinstance(stages, dict) else ():
+        if isinstance(stage, dict):
+            for path, entry in _entries(folder, stage, str(name), roles):
+                # What one stage makes and another takes is the first one's.
+                if path not in found or (entry.role != "dep" and found[path].role == "dep"):
+                    found[path] = entry
+    return found
+
+
+def _entries(
+    folder: str, owner: dict[str, Any], stage: str | None, roles: dict[str, Role]
+) -> Iterator[tuple[str, _Entry]]:
+    kinds: tuple[tuple[str, Role], ...] = (("outs", "out"), ("deps", "dep"))
+    for key, role in kinds:
+        listed = owner.get(key)
+        for one in listed if isinstance(listed, list) else ():
+            # A dependency of a `.dvc` file is where it was imported from, elsewhere.
+            if not isinstance(one, dict) or (stage is None and role == "dep"):
+                continue
+            path, md5, remote = one.get("path"), one.get("md5"), one.get("remote")
+            if md5 and isinstance(path, str):
+                there = os.path.normpath(os.path.join(folder, path))
+                yield there, _Entry(
+                    str(md5), stage, role if role == "dep" else roles.get(there, role),
+                    str(remote) if remote else None,
+                )  # fmt: skip
+    params = owner.get("params")
+    for path in params if isinstance(params, dict) and stage is not None else ():
+        yield os.path.normpath(os.path.join(folder, str(path))), _Entry(None, stage, "param")
+
+
+def _roles(file: str) -> dict[str, Role]:
+    """Return which outputs of a pipeline are metrics and plots: only ``dvc.yaml`` says so."""
+    found: dict[str, Role] = {}
+    stages = _load(Path(file)).get("stages")
+    kinds: tuple[tuple[str, Role], ...] = (("metrics", "metric"), ("plots", "plot"))
+    for stage in stages.values() if isinstance(stages, dict) else ():
+        for key, role in kinds:
+            listed = stage.get(key) if isinstance(stage, dict) else None
+            for one in listed if isinstance(listed, list) else ():
+                path = next(iter(one), None) if isinstance(one, dict) else one
+                if isinstance(path, str):
+                    found[os.path.normpath(os.path.join(os.path.dirname(file), path))] = role
+    return found
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -73,21 +183,34 @@ def _load(file: Path) -> dict[str, Any]:
         return {}
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:
+        found = yaml.load(text, loader)
+    except (yaml.YAMLError, RecursionError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _remote(root: Path) -> str | None:
+def _remote(folder: str, name: str | None) -> str | None:
+    """Return the URL of a remote without credentials, by default that of the default remote.
+
+    As DVC does, the system's, the user's, the repository's and this checkout's
+    configurations are laid over each other. Its ``.dvc`` folder is looked for upwards.
+    """
+    while not os.path.isdir(f"{folder}/.dvc"):  # noqa: PTH112
+        if folder == os.path.dirname(folder):
+            return name
+        folder = os.path.dirname(folder)
+    user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     config = configparser.ConfigParser(strict=False, interpolation=None)
-    try:
-        config.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
-        return None
-    name = config.get("core", "remote", fallback=None)
+    for file in ("/etc/xdg/dvc/config", f"{user}/dvc/config", f"{folder}/.dvc/config",
+                 f"{folder}/.dvc/config.local"):  # fmt: skip
+        with contextlib.suppress(configparser.Error, UnicodeDecodeError):
+            config.read(file, encoding="utf-8")
+    name = name or config.get("core", "remote", fallback=None)
     if name is None:
         return None
-    url = config.get(f"'remote \"{name}\"'", "url", fallback=None)
+    url = config.get(f"'remote \"{name}\"'", "url", fallback=None) or config.get(
+        f'remote "{name}"', "url", fallback=None
+    )
     return redact(url) if url else name

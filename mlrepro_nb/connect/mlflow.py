@@ -7,20 +7,31 @@ a tracking server.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import os
+import posixpath
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlparse
+
+import msgspec
 
 from mlrepro_nb.connect.command import redact
 from mlrepro_nb.model import digest, digest_bytes
 
 RECORD_TAG = "mlrepro.record"
 """Tag of an MLflow run that names the record."""
+
+RECORD_FILE = "mlrepro/record.json"
+"""Artifact of an MLflow run that is the record, in its canonical form."""
+
+OURS = "mlrepro."
+"""How the names of parameters, tags and datasets' tags that are ours begin."""
 
 
 def observe_runs(fluent: ModuleType, note: Callable[[str, str], None]) -> Callable[[], None]:
@@ -70,6 +81,72 @@ def observe_models(
     ours = classmethod(log)
     model_class.log = ours
     return functools.partial(_put_back, model_class, "log", ours, original)
+
+
+def observe_artifacts(
+    module: ModuleType, note: Callable[[str, str, str | None], None]
+) -> Callable[[], None]:
+    """Call ``note(run_id, path, local file or None)`` for each artifact before it is logged.
+
+    `module` is ``mlflow.tracking._tracking_service.client``, through which figures,
+    texts, dictionaries, files and folders all go. The local file may be a temporary
+    one; None where there is none (an image that a thread of MLflow's writes later).
+    """
+    client: Any = module.TrackingServiceClient
+    undo = []
+
+    def wrap(name: str, found: Callable[..., Iterator[tuple[str, str | None]]]) -> None:
+        original = getattr(client, name, None)
+        if original is None:
+            return
+
+        @functools.wraps(original)
+        def method(self: Any, run_id: str, *args: Any, **kwargs: Any) -> Any:
+            with contextlib.suppress(Exception):  # it must not become the user's exception
+                for path, local in found(*args, **kwargs):
+                    if not path.startswith("mlrepro/"):
+                        note(str(run_id), path, local)
+            return original(self, run_id, *args, **kwargs)
+
+        setattr(client, name, method)
+        undo.append(functools.partial(_put_back, client, name, method, original))
+
+    wrap("log_artifact", _artifacts_of_path)
+    wrap("log_artifacts", _artifacts_of_folder)
+    wrap("_log_artifact_async", _artifact_to_come)
+
+    def restore() -> None:
+        for one in undo:
+            one()
+
+    return restore
+
+
+def _artifacts_of_path(
+    local_path: Any, artifact_path: str | None = None
+) -> Iterator[tuple[str, str | None]]:
+    local = os.path.abspath(local_path)  # noqa: PTH100 - links in it are kept
+    inside = posixpath.join(artifact_path or "", posixpath.basename(local))
+    if Path(local).is_dir():
+        yield from _artifacts_of_folder(local, inside)
+    else:
+        yield inside, local
+
+
+def _artifacts_of_folder(
+    local_dir: Any, artifact_path: str | None = None
+) -> Iterator[tuple[str, str | None]]:
+    folder = Path(os.path.abspath(local_dir))  # noqa: PTH100
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            inside = file.relative_to(folder).as_posix()
+            yield posixpath.join(artifact_path or "", inside), str(file)
+
+
+def _artifact_to_come(
+    filename: str, artifact_path: str | None = None, *_: Any, **__: Any
+) -> Iterator[tuple[str, str | None]]:
+    yield posixpath.join(artifact_path or "", filename), None
 
 
 def _put_back(owner: Any, name: str, ours: Any, original: Any) -> None:
@@ -135,9 +212,37 @@ def describe_run(run_id: str) -> dict[str, Any]:
     return {
         "run_id": run_id,
         "experiment": client.get_experiment(run.info.experiment_id).name,
-        "params": dict(run.data.params),
-        "metrics": dict(run.data.metrics),
+        "params": {k: v for k, v in run.data.params.items() if not k.startswith(OURS)},
+        "metrics": {k: v for k, v in run.data.metrics.items() if not k.startswith(OURS)},
+        "datasets": list(_datasets(run)),
     }
+
+
+def _datasets(run: Any) -> Iterator[dict[str, str | None]]:
+    """Yield the datasets that the notebook logged, not those that were logged of its record."""
+    inputs = getattr(run, "inputs", None)
+    for one in getattr(inputs, "dataset_inputs", None) or ():
+        tags = {tag.key: tag.value for tag in one.tags}
+        if not any(key.startswith(OURS) for key in tags):
+            yield {
+                "name": one.dataset.name,
+                "digest": one.dataset.digest,
+                "source": _source(one.dataset.source),
+                "context": tags.get("mlflow.data.context"),
+            }
+
+
+def _source(text: str | None) -> str | None:
+    """Return the path or URL that a dataset's source tells, if it has one."""
+    try:
+        told = json.loads(text or "")
+    except ValueError:
+        return None
+    for key in ("uri", "url", "path", "table_name", "delta_table_name"):
+        found = told.get(key) if isinstance(told, dict) else None
+        if isinstance(found, str) and found:
+            return redact(found)
+    return None
 
 
 def describe_model(model: dict[str, Any]) -> dict[str, Any]:
@@ -179,8 +284,29 @@ def digest_of_files(folder: Path) -> str:
     )
 
 
-def tag_run(run_id: str, record: str, uri: str | None) -> None:
-    """Write a record's digest on a run in the tracking store at `uri`.
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or folder of a record, as MLflow is told of it."""
+
+    name: str
+    digest: str
+    """``b3:`` and 32 hex digits: MLflow takes 36 characters."""
+    source: str
+    tags: dict[str, str]
+
+
+def log_record(
+    run_id: str,
+    uri: str | None,
+    *,
+    digest: str,
+    record: bytes,
+    datasets: Sequence[Dataset] = (),
+    params: Mapping[str, str] = {},
+) -> None:
+    """Write a record and what it says to a run in the tracking store at `uri`.
+
+    Its digest becomes a tag, the record an artifact, its files datasets; parameters
+    are added where the run has none of that name: they cannot be changed.
 
     Through MLflow's own client, though importing it takes seconds: its databases
     are its own affair. A local database that is gone is left so (the client
@@ -194,9 +320,38 @@ def tag_run(run_id: str, record: str, uri: str | None) -> None:
     database = (uri or "").partition("sqlite:///")[2]
     if database and not Path(database).exists():
         return
-    # Loaded on our behalf, not the user's, it has nothing to tell its makers.
     if "mlflow" not in sys.modules:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # Loaded on our behalf, not the user's: it has nothing to tell its makers, and
+        # a server that is down is not to be waited for for minutes.
+        for name, value in _IMPATIENT.items():
+            os.environ.setdefault(name, value)
     from mlflow import MlflowClient
+    from mlflow.entities import Dataset as Entity
+    from mlflow.entities import DatasetInput, InputTag, Param
 
-    MlflowClient(tracking_uri=uri).set_tag(run_id, RECORD_TAG, record)
+    client = MlflowClient(tracking_uri=uri)
+    client.set_tag(run_id, RECORD_TAG, digest)
+    known = client.get_run(run_id).data.params
+    fresh = [Param(k, v[:6000]) for k, v in params.items() if k not in known]
+    for start in range(0, len(fresh), 100):
+        client.log_batch(run_id, params=fresh[start : start + 100])
+    inputs = [
+        DatasetInput(
+            Entity(
+                name=one.name[:500], digest=one.digest, source_type="local",
+                source=json.dumps({"uri": one.source}),
+            ),
+            [InputTag(key, value[:500]) for key, value in one.tags.items()],
+        )
+        for one in datasets
+    ]  # fmt: skip
+    if inputs:
+        client.log_inputs(run_id, inputs)
+    client.log_text(run_id, record.decode(), RECORD_FILE)
+
+
+_IMPATIENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}

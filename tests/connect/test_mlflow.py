@@ -19,25 +19,8 @@ def _run_python(code: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_run_is_tagged_and_tagged_anew(tmp_path: Path) -> None:
-    run_id = _run_python(
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///m.db')\n"
-        "with mlflow.start_run() as r: print(r.info.run_id)",
-        tmp_path,
-    ).splitlines()[-1]
-    uri = door.absolute_uri("sqlite:///m.db", tmp_path)
-    for digest in ("sha256:1", "sha256:2"):
-        door.tag_run(run_id, digest, uri)
-    said = _run_python(
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///m.db')\n"
-        f"print(mlflow.get_run('{run_id}').data.tags['{door.RECORD_TAG}'])",
-        tmp_path,
-    )
-    assert said.splitlines()[-1] == "sha256:2"
-
-
 def test_a_database_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
-    door.tag_run("0" * 32, "sha256:1", f"sqlite:///{tmp_path}/gone.db")
+    door.log_record("0" * 32, f"sqlite:///{tmp_path}/gone.db", digest="sha256:1", record=b"{}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 from mlrepro_nb.capture.data.audit import unwatched
+from mlrepro_nb.capture.data.digests import Digests
 from mlrepro_nb.capture.imports import ImportHook
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
-from mlrepro_nb.connect import mlflow
+from mlrepro_nb.connect import mlflow, mlflow_context
 
 
 class RunWatch(Watch):
@@ -23,17 +24,27 @@ class RunWatch(Watch):
     Parameters
     ----------
     recording : Recording
-        The recorder. It gets ``run`` and ``model`` events.
+        The recorder. It gets ``run``, ``model`` and ``artifact`` events.
+    digests : Digests
+        Learns what the logged files hold.
+    tags : mapping
+        Tags for the runs that are made.
     """
 
     title = "MLflow runs"
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(
+        self, recording: Recording, digests: Digests, tags: Mapping[str, str] = {}
+    ) -> None:
+        self._digests = digests
         self._emit = recording.emit
         self._execution = recording.current
         self._gap = recording.gap
         self._runs: dict[str, int | None] = {}
         self._touched: set[str] = set()
+        self._asked: set[str] = set()
+        """Runs that the thread is yet to ask about."""
+        self._tags = dict(tags)
         self._undo: list[Callable[[], None]] = []
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -43,15 +54,18 @@ class RunWatch(Watch):
             {
                 "mlflow.tracking.fluent": self._see_runs,
                 "mlflow.models.model": self._see_models,
+                "mlflow.tracking._tracking_service.client": self._see_artifacts,
             }
         )
 
     def start(self) -> None:
         """Begin to watch."""
+        mlflow_context.announce(self._tags)
         self._hook.start()
 
     def stop(self) -> None:
         """Watch no more."""
+        mlflow_context.withdraw()
         self._hook.stop()
         for undo in self._undo:
             undo()
@@ -83,6 +97,20 @@ class RunWatch(Watch):
     def _see_models(self, module: ModuleType) -> None:
         self._undo.append(mlflow.observe_models(module, self._note_model))
 
+    def _see_artifacts(self, module: ModuleType) -> None:
+        self._undo.append(mlflow.observe_artifacts(module, self._note_artifact))
+
+    def _note_artifact(self, run_id: str, path: str, local: str | None) -> None:
+        told = {"run_id": run_id, "path": path, "order": self._execution()}
+        self._emit("artifact", told)
+        if local is not None:
+            self._digests.hold(
+                local,
+                lambda found: self._emit(
+                    "artifact", {**told, "digest": found.digest, "size": found.size}
+                ),
+            )
+
     def _note_run(self, run_id: str, tracking_uri: str) -> None:
         try:
             self._touched.add(run_id)
@@ -102,7 +130,15 @@ class RunWatch(Watch):
             self._gap(f"An MLflow model could not be noted: {type(error).__name__}: {error}")
 
     def _ask(self, run_id: str) -> None:
-        self._do(lambda: self._emit("run", mlflow.describe_run(run_id)))
+        if run_id in self._asked:
+            return
+        self._asked.add(run_id)
+
+        def ask() -> None:
+            self._asked.discard(run_id)
+            self._emit("run", mlflow.describe_run(run_id))
+
+        self._do(ask)
 
     def _do(self, job: Callable[[], None]) -> None:
         if self._thread is None:
