@@ -7,22 +7,36 @@ seeded shows that a rerun draws the same.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mlrepro_nb.capture.imports import ImportHook
+from mlrepro_nb.capture.randomness.frameworks import Frameworks
+from mlrepro_nb.capture.randomness.generators import Generators, kind_of
+from mlrepro_nb.capture.randomness.ledger import Ledger
+from mlrepro_nb.capture.randomness.libraries import DRAWING, LibraryDraws
+from mlrepro_nb.capture.randomness.replay import Replay
+from mlrepro_nb.capture.randomness.states import (
+    NumpyGenerator,
+    NumpyLegacy,
+    PythonRandom,
+    Reader,
+    TorchGenerator,
+    fingerprint,
+    looks_untouched,
+    untouched,
+)
+from mlrepro_nb.capture.randomness.taps import Patches, Taps
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
 
-_MOST_GENERATORS = 64
-_STDLIB_USERS = frozenset({"uuid", "secrets", "random", "tempfile"})
+_MOST_KEPT = 500
+"""States kept of a recording, to be put back in a replay: 3 to 7 kB each."""
 
 
 class RandomnessWatch(Watch):
-    """Fingerprints of the generators, seeding calls and draws of entropy.
+    """States of the generators, seeding calls and draws of entropy.
 
     Parameters
     ----------
@@ -35,248 +49,343 @@ class RandomnessWatch(Watch):
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._before: dict[str, str] = {}
-        self._seeded: dict[str, bool] = {}
-        self._drawn_unseeded: set[str] = set()
-        self._entropy_values: set[int] = set()
-        self._torch_initial: int | None = None
-        self._seeds: list[dict[str, Any]] = []
-        self._entropy: list[str] = []
-        self._undo: list[tuple[Any, str, Any, Any]] = []
-        self._random_key: Any = None
-        self._random_print = ""
+        self._replay = Replay.from_environment(recording.gap)
+        self._ledger = Ledger(recording.gap, self._replay)
+        self._patches = Patches()
+        self._libraries = LibraryDraws(self._glances)
+        self._frameworks = Frameworks(self._ledger, self._patches)
+        self._taps = Taps(
+            self._ledger, self._patches, before_seed=self._before_seed,
+            after_seed=self._after_seed, importing=lambda: self._libraries.importing,
+        )  # fmt: skip
+        self._global: dict[str, Reader] = {}
+        self._before: dict[str, Any] = {}
+        self._outside: list[dict[str, Any]] = []
+        self._drawn: dict[str, bool] = {}
+        """Of the generators that this cell drew from before it seeded them: were they seeded?"""
+        self._fresh: dict[str, bytes | None] = {}
+        """Words of each generator right after it was seeded, unless it was drawn from before."""
+        self._generators = Generators()
+        self._named: dict[int, _Named] = {}
+        self._kept = 0
+        frameworks = self._frameworks
         self._modules = ImportHook(
             {
-                "numpy.random": self._watch_numpy,
-                "torch": self._watch_torch,
+                "numpy.random": self._numpy_imported,
+                "torch": self._torch_imported,
+                "tensorflow.python.framework.random_seed": frameworks.tensorflow,
+                "jax.random": frameworks.jax,
+                "cupy.random": frameworks.cupy,
+                "polars": frameworks.polars,
+                **dict.fromkeys(DRAWING, self._drawing),
             }
         )
 
     def start(self) -> None:
         """Begin to watch."""
-        self._replace(random, "seed", self._seeder("random", random.seed))
-        self._replace(random, "setstate", self._seeder("random", random.setstate))
-        urandom = self._watched_urandom(os.urandom)
-        self._replace(os, "urandom", urandom)
-        if hasattr(random, "_urandom"):
-            self._replace(random, "_urandom", urandom)
+        self._global["random"] = PythonRandom(random._inst)  # noqa: SLF001
+        self._taps.standard_library()
         self._modules.start()
-        self._begin()
+        self._libraries.start()
+        os.register_at_fork(after_in_child=self._ledger.in_child)
+        self._before = self._states(sure=True)
+        self._libraries.reset(self._before)
 
     def stop(self) -> None:
         """Put back what is still ours."""
+        self._ledger.on = False
+        self._libraries.stop()
         self._modules.stop()
-        for owner, name, original, ours in reversed(self._undo):
-            if getattr(owner, name, None) is ours:
-                setattr(owner, name, original)
-        self._undo.clear()
+        self._patches.undo()
+        self._named.clear()
+
+    # --- modules that come
+
+    def _numpy_imported(self, module: Any) -> None:
+        legacy = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+        if legacy is not None:
+            self._came("numpy", NumpyLegacy(legacy))
+        self._taps.numpy(module)
+
+    def _torch_imported(self, module: Any) -> None:
+        self._frameworks.torch(module)
+        self._came("torch", TorchGenerator(module.default_generator))
+
+    def _came(self, name: str, reader: Reader) -> None:
+        """Take in a global generator that an import has brought."""
+        self._global[name] = reader
+        self._put_back(name)
+        self._before[name] = reader.read()
+
+    def _drawing(self, module: Any) -> None:
+        bracket = functools.partial(
+            self._libraries.bracket, library=module.__name__.partition(".")[0]
+        )
+        for path in DRAWING[module.__name__]:
+            owner, _, name = path.rpartition(".")
+            self._patches.replace(getattr(module, owner) if owner else module, name, bracket)
 
     # --- around a cell
 
     def cell_begins(self, execution: Execution) -> None:
         """Take the states before a cell."""
-        self._begin()
-
-    def _begin(self) -> None:
-        self._drawn_unseeded.clear()
-        self._seeds, self._entropy = [], []
-        self._before = self._states()
+        last, now = self._before, self._states()
+        self._outside = [
+            use
+            for name, state in now.items()
+            if name in last
+            and last[name] != state
+            and (use := self._use_outside(name, last[name], state)) is not None
+        ]
+        self._ledger.begin(execution.source)
+        if self._replay.states:
+            for name in list(self._replay.states):
+                self._put_back(name)
+            now = self._states(sure=True)
+        for named in self._named.values():
+            named.glance()
+        self._before = now
+        self._drawn.clear()
+        self._fresh.clear()
+        self._libraries.reset(now)
 
     def cell_ended(self, execution: Execution) -> dict[str, Any]:
-        """Return what the cell did: JSON-able ``seeds``, ``uses``, ``entropy``."""
-        self._notice_torch_seed()
-        before, after = self._before, self._states()
-        uses = []
+        """Return what the cell did: ``seeds``, ``uses``, ``entropy``, and how to do it again."""
+        self._frameworks.notice()
+        uses, states = list(self._outside), dict[str, Any]()
+        after = self._states(sure=True)
         for name, state in after.items():
-            was = before.get(name)
-            if was == state:
+            before = self._before.get(name)
+            if before is None or not self._moved(name, before, state):
                 continue
-            seeded = self._is_seeded(name) and name not in self._drawn_unseeded
-            uses.append({"generator": name, "before": was or "", "after": state, "seeded": seeded})
-        self._before = after
-        return {"seeds": self._seeds, "uses": uses, "entropy": self._entropy}
+            by = self._libraries.by(name, state)
+            use = self._use(name, before, state) | ({"by": by} if by else {})
+            uses.append(use)
+            if not use["seeded"] and not by and (kept := self._keep(name, before)) is not None:
+                states[name] = kept
+        uses += self._frameworks.tensorflow_uses()
+        uses += self._named_uses()
+        self._before, self._outside = after, []
+        self._drawn.clear()
+        self._libraries.reset(after)
+        return {"uses": uses, "states": states} | self._ledger.end()
+
+    def _use_outside(self, name: str, before: Any, after: Any) -> dict[str, Any] | None:
+        """Return what was drawn between two cells; a library's own only where it shifts a seed."""
+        use = self._use(name, before, after) | {"outside": True}
+        by = self._libraries.by(name, after)
+        if by is None:
+            return use
+        return use | {"by": by} if use["seeded"] else None
+
+    def _moved(self, name: str, before: Any, state: Any) -> bool:
+        """Return whether a generator was drawn from: to be seeded is no draw."""
+        if name in self._drawn:
+            return True
+        if before == state:
+            return False
+        if name.startswith("torch"):
+            return not self._frameworks.only_seeded(name, state)
+        return not (name in self._fresh and state == (self._fresh[name], None))
+
+    def _use(self, name: str, before: Any, after: Any) -> dict[str, Any]:
+        seeded = self._ledger.seeded.get(name, False) and self._drawn.get(name, True)
+        return {
+            "generator": name, "before": fingerprint(before), "after": fingerprint(after),
+            "seeded": seeded,
+        }  # fmt: skip
+
+    def _keep(self, name: str, state: Any) -> Any:
+        """Return a state as it can be put back."""
+        self._kept += 1
+        if self._kept > _MOST_KEPT:
+            self._recording.gap(
+                "More cells drew from unseeded generators than have their states kept: "
+                "`verify --replay` cannot repeat the later ones."
+            )
+            return None
+        return self._global[name].portable(state)
+
+    def _put_back(self, name: str) -> None:
+        """In a replay, give a generator the state that it had in the recorded run."""
+        reader, state = self._global.get(name), self._replay.states.get(name)
+        if reader is None or state is None:
+            return
+        del self._replay.states[name]
+        reader.restore(state)
+        self._ledger.seeded[name] = True
+        self._ledger.seed(name, f"state:{fingerprint(reader.read())}", "replay")
 
     # --- states
 
-    def _namespace(self) -> Mapping[str, Any]:
-        return getattr(self._recording.shell, "user_ns", {})
-
-    def _states(self) -> dict[str, str]:
-        states = {"random": self._random_state()}
-        numpy_random = sys.modules.get("numpy.random")
-        if numpy_random is not None and hasattr(numpy_random, "get_state"):
-            state = numpy_random.get_state(legacy=False)
-            states["numpy"] = _of_bit_generator(state)
-            states |= self._named(numpy_random)
-        torch = sys.modules.get("torch")
-        if torch is not None and hasattr(torch, "default_generator"):
-            states["torch"] = _fingerprint(torch.get_rng_state().numpy().tobytes())
-            cuda = getattr(torch, "cuda", None)
-            if cuda is not None and cuda.is_initialized():
-                for index in range(cuda.device_count()):
-                    state = cuda.get_rng_state(index).cpu().numpy().tobytes()
-                    states[f"torch.cuda:{index}"] = _fingerprint(state)
-        return states
-
-    def _random_state(self) -> str:
-        state = random.getstate()
-        # Hashing the tuple is ten times cheaper than making its fingerprint.
-        key = hash(state)
-        if key != self._random_key:
-            self._random_key, self._random_print = key, _fingerprint(repr(state).encode())
-        return self._random_print
-
-    def _named(self, numpy_random: Any) -> dict[str, str]:
-        generator, legacy = numpy_random.Generator, numpy_random.RandomState
-        found: dict[str, str] = {}
-        kinds = (generator, legacy, random.Random)
-        names = [(n, v) for n, v in list(self._namespace().items()) if type(v) in kinds]
-        for name, value in names[:_MOST_GENERATORS]:
-            kind = type(value)
-            if kind is generator:
-                key = f"numpy.Generator:{name}"
-                found[key] = _of_bit_generator(value.bit_generator.state)
-                seed_sequence = getattr(value.bit_generator, "seed_seq", None)
-                entropy = getattr(seed_sequence, "entropy", None)
-                self._seeded[key] = entropy not in self._entropy_values
-            elif kind is legacy:
-                key = f"numpy.RandomState:{name}"
-                found[key] = _of_bit_generator(value.get_state(legacy=False))
-                bits = getattr(value, "_bit_generator", None)
-                seed_sequence = getattr(bits, "_seed_seq", None)
-                entropy = getattr(seed_sequence, "entropy", None)
-                self._seeded[key] = entropy is None or entropy not in self._entropy_values
-            else:
-                key = f"random.Random:{name}"
-                found[key] = _fingerprint(repr(value.getstate()).encode())
-                self._seeded.setdefault(key, True)
+    def _states(self, *, sure: bool = False) -> dict[str, Any]:
+        """Return the tokens of the global generators; None where one cannot be read."""
+        if "torch" in self._global:
+            for name, reader in self._frameworks.readers().items():
+                self._global.setdefault(name, reader)
+        found = {}
+        for name, reader in self._global.items():
+            try:
+                found[name] = reader.read() if sure else reader.glance()
+            except Exception as error:  # noqa: BLE001, PERF203 - a lost device, a captured graph
+                self._unreadable(f"The state of {name}", error)
         return found
 
-    def _is_seeded(self, name: str) -> bool:
-        return self._seeded.get("torch" if name.startswith("torch") else name, False)
+    def _unreadable(self, what: str, error: Exception) -> None:
+        self._recording.gap(f"{what} could not be read: {type(error).__name__}: {error}"[:300])
 
-    # --- seeding calls
+    def _glances(self) -> dict[str, Any]:
+        """Return the tokens of the generators that libraries draw from for themselves."""
+        return {
+            name: reader.glance()
+            for name, reader in list(self._global.items())
+            if name in ("random", "numpy")
+        }
 
-    def _seeder(self, generator: str, original: Any) -> Any:
-        @functools.wraps(original)
-        def seed(*args: Any, **kwargs: Any) -> Any:
-            __tracebackhide__ = True
-            self._notice_seed(generator, original, args, kwargs)
-            return original(*args, **kwargs)
+    def _before_seed(self, name: str) -> None:
+        """Note that a generator is being seeded that the cell may have drawn from already."""
+        reader, before = self._global.get(name), self._before.get(name)
+        if name in self._drawn or not isinstance(reader, PythonRandom | NumpyLegacy):
+            return
+        words = reader.words()
+        if before is None or words in (None, before[0], self._fresh.get(name)):
+            return
+        if self._libraries.by(name, reader.read()) is None:
+            self._drawn[name] = self._ledger.seeded.get(name, False)
 
-        return seed
+    def _after_seed(self, name: str) -> None:
+        """Note what a generator was seeded to: that is no draw."""
+        reader = self._global.get(name)
+        if isinstance(reader, PythonRandom | NumpyLegacy) and name not in self._drawn:
+            self._fresh[name] = reader.words()
 
-    def _notice_seed(self, generator: str, original: Any, args: Any, kwargs: Any) -> None:
+    # --- generators with names
+
+    def _named_uses(self) -> list[dict[str, Any]]:
+        shell = self._recording.shell
+        found = self._generators.find(
+            getattr(shell, "user_ns", {}), getattr(shell, "user_ns_hidden", ())
+        )
+        uses, now = [], dict[int, _Named]()
+        for name, generator in found.items():
+            known = self._named.get(id(generator))
+            if known is None:
+                known = self._met(name, generator)
+                if known is None:
+                    continue
+            elif type(generator).__module__.startswith("torch"):
+                self._torch_reseeded(known, generator)
+            now[id(generator)] = known
+            use = self._named_use(known, generator)
+            if use is not None:
+                uses.append(use)
+        self._named = now
+        if self._generators.cut:
+            self._recording.gap(
+                "The namespace holds more than is searched for random generators: "
+                "some may have been overlooked."
+            )
+        return uses
+
+    def _named_use(self, known: _Named, generator: Any) -> dict[str, Any] | None:
+        state = known.reader.read()
+        info = self._ledger.instances.get(generator) if known.python else None
+        if info is not None:
+            known.seeded = info["seeded"]
+            if "seed" in info:
+                value, origin = info.pop("seed")
+                self._ledger.seed(known.label, value, origin)
+        if known.state == state:
+            return None
+        before, known.state = known.state, state
+        after = fingerprint(state)
+        was = known.began if before is None else fingerprint(before)
+        known.began = None
+        if before is None and any(
+            other.print() == after for other in self._named.values() if other is not known
+        ):
+            return None  # a copy
+        if was == after or (was is None and looks_untouched(known.reader.portable(state))):
+            return None
+        return {
+            "generator": known.label, "before": was or "", "after": after, "seeded": known.seeded,
+        }  # fmt: skip
+
+    def _met(self, name: str, generator: Any) -> _Named | None:
+        """Take in a generator that is seen for the first time."""
+        kind = kind_of(generator)
+        known = _Named(f"{kind}:{name}")
         try:
-            if generator not in self._drawn_unseeded and not self._seeded.get(generator):
-                # It drew in this cell before it is seeded now.
-                now = self._states().get(generator)
-                if generator in self._before and now != self._before[generator]:
-                    self._drawn_unseeded.add(generator)
-            value = next(iter((*args, *kwargs.values())), None)
-            self._seeded[generator] = value is not None
-            name = getattr(original, "__name__", "seed")
-            if value is not None:
-                shown = str(value) if isinstance(value, int | str | float) else f"<{name}>"
-                self._seeds.append({"generator": generator, "value": shown[:200]})
+            if kind == "random.Random":
+                self._met_random(known, generator)
+            elif kind == "torch.Generator":
+                known.reader = TorchGenerator(generator)
+                self._torch_reseeded(known, generator)
+                again = type(generator)(device=generator.device).manual_seed(known.seed)
+                known.began = fingerprint(TorchGenerator(again).read())
             else:
-                self._entropy.append(f"{generator}.{name}()")
-        except Exception:  # noqa: BLE001 - seeding must go on
-            pass
+                legacy = kind.endswith("RandomState")
+                known.reader = (NumpyLegacy if legacy else NumpyGenerator)(generator)
+                known.began = untouched(generator)
+                self._numpy_seed(known, generator)
+        except Exception as error:  # noqa: BLE001 - a generator of somebody else's making
+            self._unreadable(f"The generator {name}", error)
+            return None
+        return known
 
-    def _watch_numpy(self, module: Any) -> None:
-        for name in ("seed", "set_state"):
-            self._replace(module, name, self._seeder("numpy", getattr(module, name)))
-        self._before["numpy"] = _of_bit_generator(module.get_state(legacy=False))
-        bits = sys.modules.get("numpy.random.bit_generator")
-        draw = getattr(bits, "randbits", None)
-        if draw is None:
+    def _met_random(self, known: _Named, generator: random.Random) -> None:
+        known.reader, known.python = PythonRandom(generator), True
+        info = self._ledger.instances.get(generator) or {}
+        known.began = info.get("fresh")
+        if "seed" in info and isinstance(info["seed"][0], int | str | float | bytes):
+            again = random.Random(info["seed"][0])
+            known.began = fingerprint(PythonRandom(again).read())
+
+    def _numpy_seed(self, known: _Named, generator: Any) -> None:
+        bits = getattr(generator, "bit_generator", None) or getattr(
+            generator, "_bit_generator", None
+        )
+        sequence = getattr(bits, "seed_seq", None) or getattr(bits, "_seed_seq", None)
+        entropy = getattr(sequence, "entropy", None)
+        if entropy is None:
+            return  # a RandomState that was given a number does not know it any more
+        if self._ledger.was_drawn(entropy):
+            known.seeded = False
             return
+        spawned = tuple(getattr(sequence, "spawn_key", ()))
+        origin = self._ledger.origin(entropy)
+        known.seeded = origin == "value"
+        text = f"{entropy} spawned {spawned}" if spawned else entropy
+        self._ledger.seed(known.label, text, origin)
 
-        @functools.wraps(draw)
-        def randbits(count: int) -> int:
-            # Without a seed, NumPy's SeedSequence takes its entropy here.
-            value: int = draw(count)
-            self._entropy_values.add(value)
-            if not _importing():
-                self._entropy.append("numpy.random")
-            return value
-
-        self._replace(bits, "randbits", randbits)
-
-    def _watch_torch(self, module: Any) -> None:
-        self._torch_initial = module.initial_seed()
-        self._before["torch"] = _fingerprint(module.get_rng_state().numpy().tobytes())
-        original = module.seed
-
-        @functools.wraps(original)
-        def seed() -> Any:
-            value = original()
-            self._seeded["torch"] = False
-            self._torch_initial = module.initial_seed()
-            self._entropy.append("torch.seed()")
-            return value
-
-        self._replace(module, "seed", seed)
-
-    def _notice_torch_seed(self) -> None:
-        torch = sys.modules.get("torch")
-        if torch is None or self._torch_initial is None:
-            return
-        # `manual_seed` itself stays as it is: torch.compile knows it by identity.
-        initial = torch.initial_seed()
-        if initial != self._torch_initial:
-            self._torch_initial = initial
-            self._seeded["torch"] = True
-            self._seeds.append({"generator": "torch", "value": str(initial)})
-
-    def _watched_urandom(self, original: Callable[[int], bytes]) -> Callable[[int], bytes]:
-        @functools.wraps(original)
-        def urandom(size: int, /) -> bytes:
-            value = original(size)
-            caller = sys._getframe(1)  # noqa: SLF001
-            through = ""
-            while caller is not None:
-                module = caller.f_globals.get("__name__", "")
-                if module not in _STDLIB_USERS:
-                    if module == "__main__":
-                        self._entropy.append(through or "os.urandom")
-                    break
-                through = module
-                caller = caller.f_back  # type: ignore[assignment]
-            return value
-
-        return urandom
-
-    def _replace(self, owner: Any, name: str, ours: Any) -> None:
-        original = getattr(owner, name)
-        setattr(owner, name, ours)
-        self._undo.append((owner, name, original, ours))
+    def _torch_reseeded(self, known: _Named, generator: Any) -> None:
+        seed, origin = self._frameworks.of_generator(generator)
+        if seed != known.seed:
+            known.seed, known.seeded = seed, origin == "value"
+            if origin == "entropy":
+                self._ledger.draw(f"{known.label}.seed()")
+            else:
+                self._ledger.seed(known.label, seed, origin)
 
 
-def _importing() -> bool:
-    """Return whether a module is being imported: what it draws for itself is no cell's doing."""
-    frame = sys._getframe(2)  # noqa: SLF001
-    while frame is not None and frame.f_globals.get("__name__") != "__main__":
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
+class _Named:
+    """A generator that a name of the user's leads to."""
 
+    reader: Reader
 
-def _fingerprint(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.state: Any = None
+        self.began: str | None = None
+        """Fingerprint of the state that it was made with, until it is first read."""
+        self.seeded = True
+        self.seed: int | None = None
+        self.python = False
 
+    def print(self) -> str:
+        """Return the fingerprint of the state."""
+        return fingerprint(self.state)
 
-def _of_bit_generator(state: Any) -> str:
-    return _fingerprint(b"\0".join(_flat(state)))
-
-
-def _flat(state: Any) -> Iterator[bytes]:
-    if isinstance(state, dict):
-        for key in sorted(state):
-            yield from _flat(state[key])
-    elif hasattr(state, "tobytes"):
-        yield state.tobytes()  # an array, which repr would abbreviate
-    else:
-        yield repr(state).encode()
+    def glance(self) -> None:
+        """Take the state before a cell, so that what ran between two cells is not the next's."""
+        self.state = self.reader.glance()
