@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from mlrepro_nb.connect.command import run
 from mlrepro_nb.errors import ToolError
 
 
-def owners(paths: Iterable[str]) -> dict[str, tuple[str, str]]:
+def owners(paths: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return (package, version) of those files that a package owns; nothing without dpkg.
 
-    One query for all. Where /usr is merged a file's path in the database may
-    lack or have ``/usr``: both are asked.
+    One query for all: ``dpkg-query -S`` says nothing of what no package owns.
     """
-    wanted = sorted(set(paths))
-    if not wanted or shutil.which("dpkg-query") is None:
+    if not paths or shutil.which("dpkg-query") is None:
         return {}
-    spellings = {path: path for path in wanted}
-    for path in wanted:
-        other = path.removeprefix("/usr") if path.startswith("/usr/lib") else f"/usr{path}"
-        spellings.setdefault(other, path)
+    wanted = set(paths)
     try:
-        found = run(["dpkg-query", "-S", *spellings], timeout=30).stdout
+        listed = run(["dpkg-query", "-S", *paths], timeout=60).stdout
         packages: dict[str, str] = {}
-        for line in found.splitlines():
+        for line in listed.splitlines():
             names, separator, path = line.partition(": ")
-            if separator and path in spellings:
-                packages.setdefault(spellings[path], names.split(",")[0].strip())
-        listed = run(
+            # "diversion by x from: /path" names no owner.
+            if separator and path in wanted and not names.startswith("diversion"):
+                packages.setdefault(path, names.split(",")[0].strip())
+        if not packages:
+            return {}
+        told = run(
             ["dpkg-query", "-W", "-f=${binary:Package}\t${Version}\n", *set(packages.values())],
-            timeout=30,
+            timeout=60,
         ).stdout
     except ToolError:
         return {}
     versions: dict[str, str] = {}
-    for line in listed.splitlines():
+    for line in told.splitlines():
         name, _, version = line.partition("\t")
         versions[name] = versions[name.partition(":")[0]] = version
     return {

@@ -14,6 +14,17 @@ from mlrepro_nb.errors import ToolError
 _INSTALL = "pip install 'mlrepro-nb[containers]' brings it."
 
 
+class MissingPinError(ToolError):
+    """The index does not have a pin.
+
+    `name` is its distribution's.
+    """
+
+    def __init__(self, message: str, remedy: str, *, name: str, output: str) -> None:
+        super().__init__(message, remedy, tool="uv", output=output)
+        self.name = name
+
+
 def program() -> str:
     """Return the path of uv: of the ``uv`` distribution, else the one on PATH.
 
@@ -95,12 +106,13 @@ def lock(pins: Sequence[str], *, python: str, machine: str = "x86_64") -> str:
     missing = re.search(r"no version of ([\w.-]+)(?:\[[^]]*\])?==(\S+?)[\s,]", ended.stderr)
     absent = re.search(r"([\w.-]+) was not found in the package registry", ended.stderr)
     if missing or absent:
-        subject = f"{missing[1]} {missing[2]}" if missing else absent and absent[1]
-        raise ToolError(
+        name = missing[1] if missing else str(absent and absent[1])
+        subject = f"{name} {missing[2]}" if missing else name
+        raise MissingPinError(
             f"The package index has no {subject}, which the record pins.",
             "Where it comes from another index, name that in pip's or uv's configuration; else "
             "install a version that the index has, and record again.",
-            tool="uv",
+            name=name,
             output=ended.stderr,
         )
     if re.search(r"Failed to fetch|error sending request|dns error|Connect|network", ended.stderr):

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import platform
+import queue
+import re
 import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
 
 from mlrepro_nb.capture.cells.source import imported_names
-from mlrepro_nb.capture.environment.describe import Startup, describe, local_modules
+from mlrepro_nb.capture.data.audit import unwatched
+from mlrepro_nb.capture.environment import cuda, libraries, startup, system, variables
+from mlrepro_nb.capture.environment.distributions import checkout, owners_of_shared
+from mlrepro_nb.capture.environment.importers import ImportLog
+from mlrepro_nb.capture.environment.modules import LocalModules
+from mlrepro_nb.capture.environment.surveyor import Surveyor, cache_file
+from mlrepro_nb.capture.environment.used import UsedModules
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
+
+_STORE = re.compile(r"(?m)^\s*%store\s+-r\b[ \t]*(.*)$")
+_SEAL = 1.0
+"""Seconds at most that a kernel that shuts down waits for the survey of what is installed."""
 
 
 class EnvironmentWatch(Watch):
-    """Reports ``imports`` as they come, ``modules`` and ``environment`` at the end.
+    """Reports the software that a kernel runs on.
+
+    Its events are ``imports`` and ``modules`` (as they come), ``distributions``
+    (what is installed; again if that changed), ``edits`` (files of them that
+    are not what was installed), ``checkouts`` (the state of what is installed
+    from a folder under git) and ``environment`` (all else).
+
+    A cell waits for none of it: a thread looks at what cells imported, and a
+    process of its own at what is installed.
 
     Parameters
     ----------
@@ -27,27 +54,254 @@ class EnvironmentWatch(Watch):
     def __init__(
         self, recording: Recording, sources: dict[str, int | None], *, fresh: bool
     ) -> None:
+        self._recording = recording
         self._emit = recording.emit
         self._sources = sources
-        self._startup = Startup(fresh=fresh)
-        self._reported = 0
+        self._opened: dict[str, int | None] = {}
+        self._log = ImportLog()
+        self._used = UsedModules(fresh=fresh)
+        self._modules = LocalModules(recording.gap)
+        self._variables = variables.variables()  # libraries set variables of their own later
+        self._startup: list[dict[str, Any]] | None = None
+        self._kernelspec: dict[str, Any] | None = None
+        self._restored: dict[str, dict[str, Any]] = {}
+        self._taken = 0
+        self._looked = 0
+        self._reported: dict[str, Any] = {}
+        self._reported_modules: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._began = 0.0
+        self._tasks: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
+        self._worker = threading.Thread(target=self._work, name="mlrepro-modules", daemon=True)
+        self._surveyed: list[dict[str, Any]] = []
+        self._folders: list[tuple[str, int]] = []
+        self._described = threading.Event()
+        self._checked: set[str] = set()
+        self._asked: set[tuple[str, str]] = set()
+        self._checking: threading.Thread | None = None
+
+    # --- life
+
+    def start(self) -> None:
+        """Begin to watch imports."""
+        self._log.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Watch imports no more."""
+        self._log.stop()
+        self._stopped = True
+        self._tasks.put(None)
 
     def cell_begins(self, execution: Execution) -> None:
         """Note which modules the cell names itself."""
-        self._startup.named |= imported_names(execution.source)
+        self._began = time.time()
+        if "import" in execution.source:
+            self._used.named |= imported_names(execution.source)
 
     def after_cell(self, execution: Execution) -> None:
-        """Report the imported modules if there are new ones."""
-        count = len(sys.modules)
-        if count != self._reported:
-            self._reported = count
-            self._emit("imports", self._startup.names())
+        """Have a thread look at what the cell imported, if it did."""
+        if "%store" in execution.source:
+            self._note_restored(execution.source)
+        entries = self._log.entries
+        opened = self._sources != self._opened
+        if not opened and len(entries) == self._looked and not self._reloads():
+            return
+        # The next cell may write to the project's sources, and only to them: they cannot wait.
+        while self._looked < len(entries):
+            entry = entries[self._looked]
+            if entry.importer == "__main__" or entry.importer in self._log.again:
+                self._log.again |= self._modules.take([entry], execution.order)
+            self._looked += 1
+        if opened:
+            self._opened = dict(self._sources)
+            self._modules.take_opened(self._opened)
+        self._tasks.put(execution)
 
     def describe(self) -> None:
         """Report the installed software."""
-        self._emit("environment", describe(self._startup, libraries=False))
+        self._look_back()
+        self._emit("environment", self._environment())
+        with self._lock:
+            self._log.again |= self._modules.take_process()
+        try:
+            self._survey()
+        finally:
+            self._described.set()
+        self._tasks.put(None)
+        # What the seal would have to wait for.
+        libraries.libraries(libraries.mapped())
+        import packaging.requirements  # noqa: F401
 
     def seal(self, timeout: float) -> None:
         """Report what is in the process now."""
-        self._emit("modules", local_modules(self._sources))
-        self._emit("environment", describe(self._startup))
+        deadline = time.monotonic() + min(timeout, _SEAL)
+        self._look_back()
+        self._take(self._recording.current())
+        self._modules.take_opened(dict(self._sources))
+        with self._lock:
+            self._used.look(getattr(self._recording.shell, "user_ns", None) or {})
+            self._modules.take_process()
+            self._used.named |= self._modules.imports
+        self._described.wait(max(0.0, deadline - time.monotonic()))
+        if self._described.is_set() and self._folders != _folders():
+            self._survey(max(0.1, deadline - time.monotonic()))
+        self._report(sealing=True)
+        self._emit("modules", self._modules.report())
+        self._emit("environment", {**self._environment(), **self._in_process()})
+        self._check()
+        if (running := self._checking) is not None:
+            running.join(max(0.0, deadline - time.monotonic()))
+
+    def _look_back(self) -> None:
+        """Find out what ran before the first cell, and what started the kernel."""
+        with self._lock:
+            if self._startup is None:
+                self._kernelspec = startup.kernelspec(startup.kernelspec_name())
+                self._startup = startup.startup(self._recording.shell)
+
+    # --- what is installed
+
+    def _survey(self, timeout: float | None = None) -> None:
+        folders = _folders()
+        found = Surveyor({"path": list(sys.path), "prefix": sys.prefix}).answer(timeout)
+        if found is None:
+            return  # whoever makes the record asks again
+        self._surveyed, self._folders = found["distributions"], folders
+        self._emit("distributions", found)
+
+    def _check(self) -> None:
+        """Have the distributions that came into the process checked, one batch at a time."""
+        if self._checking is not None and self._checking.is_alive():
+            return
+        used = set(self._reported.get("modules", ()))
+        wanted = [
+            [entry["name"], entry["location"]]
+            for entry in self._surveyed
+            if entry["name"] not in self._checked and used & set(entry["modules"])
+        ]
+        with self._lock:
+            edges = [e for e in self._used.stacks if e not in self._asked and e[0] in used]
+            stacks = [self._used.stacks[edge] for edge in edges]
+        if not wanted and not edges:
+            return
+        self._asked.update(edges)
+        self._checked |= {name for name, _ in wanted}
+        folders = {
+            entry["name"]: entry["folder"]
+            for entry in self._surveyed
+            if entry.get("folder") and any(entry["name"] == name for name, _ in wanted)
+        }
+        request = {"check": wanted, "prefix": sys.prefix, "cache": cache_file()}
+
+        def run() -> None:
+            with unwatched():
+                told = Surveyor({"stacks": stacks}).answer() if stacks else None
+                if told is not None:
+                    pairs = zip(edges, told["guarded"], strict=True)
+                    with self._lock:
+                        self._used.tried.update(edge for edge, tried in pairs if tried)
+                    self._report()
+                states = {name: checkout(Path(folder)) for name, folder in folders.items()}
+                if states:
+                    self._emit("checkouts", states)
+                libraries.libraries(libraries.mapped())
+                found = Surveyor(request).answer() if wanted else None
+                if found is not None:
+                    self._emit("edits", {"of": [name for name, _ in wanted], "found": found})
+
+        self._checking = threading.Thread(target=run, name="mlrepro-check", daemon=True)
+        self._checking.start()
+
+    # --- what is in the process
+
+    def _work(self) -> None:
+        while True:
+            execution = self._tasks.get()
+            with unwatched():
+                try:
+                    self._take(execution.order if execution else None, edited=execution is not None)
+                    self._report()
+                    self._check()
+                except Exception as error:  # noqa: BLE001 - the cells go on
+                    self._recording.gap(
+                        f"Recording imports failed: {type(error).__name__}: {error}"
+                    )
+            if self._stopped:
+                return
+
+    def _take(self, order: int | None, *, edited: bool = False) -> None:
+        with self._lock:
+            entries = self._log.entries[self._taken :]
+            self._taken += len(entries)
+            self._used.take(entries)
+            before = self._reported_modules
+            self._log.again |= self._modules.take(
+                (e for e in entries if e.module not in self._log.again), order
+            )
+            if edited and order is not None and self._reloads():
+                self._modules.take_edited(order, self._began)
+            after = self._modules.report()
+            self._used.named |= self._modules.imports
+            self._reported_modules = after
+        if after != before:
+            self._emit("modules", after)
+
+    def _report(self, *, sealing: bool = False) -> None:
+        with self._lock:
+            found = self._used.report()
+            if sealing and self._surveyed:
+                found["owners"] = owners_of_shared(found["modules"], self._surveyed)
+            if found == self._reported:
+                return
+            self._reported = found
+        self._emit("imports", found)
+
+    def _reloads(self) -> bool:
+        """Return whether IPython's autoreload loads edited modules again before a cell."""
+        manager = getattr(self._recording.shell, "magics_manager", None)
+        magics = getattr(manager, "registry", {}).get("AutoreloadMagics")
+        return bool(getattr(getattr(magics, "_reloader", None), "enabled", False))
+
+    def _note_restored(self, source: str) -> None:
+        for match in _STORE.finditer(source):
+            names = match[1].split()
+            if not names:
+                keys = self._recording.shell.db.keys("autorestore/*")
+                names = sorted(str(key).rpartition("/")[2] for key in keys)
+            line = match[0].strip()
+            self._restored[line] = {"kind": "store", "name": line, "defines": names}
+
+    def _environment(self) -> dict[str, Any]:
+        return {
+            "python": platform.python_version(),
+            "implementation": platform.python_implementation(),
+            "kernelspec": startup.kernelspec_name(),
+            "system": system.system(),
+            "manager": system.manager(sys.prefix, sys.base_prefix),
+            "variables": self._variables,
+            "startup": [*(self._startup or ()), *self._restored.values()],
+            "kernel": self._kernelspec,
+            "interpreter": {
+                "executable": sys.executable, "path": list(sys.path), "prefix": sys.prefix,
+            },
+        }  # fmt: skip
+
+    @staticmethod
+    def _in_process() -> dict[str, Any]:
+        return {
+            "threadpools": system.threadpools(),
+            "libraries": libraries.mapped(),
+            "cuda": cuda.cuda(),
+        }
+
+
+def _folders() -> list[tuple[str, int]]:
+    """Return when something last came into or left the folders that modules are found in."""
+    found = []
+    for entry in sys.path:
+        if "-packages" in entry:
+            with contextlib.suppress(OSError):
+                found.append((entry, os.stat(entry).st_mtime_ns))  # noqa: PTH116
+    return found

@@ -1,0 +1,90 @@
+"""Who imported what: the first importer of each module, noted as the import happens."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from types import FrameType, ModuleType
+from typing import Any
+
+import msgspec
+
+# They import on behalf of whoever called them: importlib, pickle, pkgutil, runpy…
+_MEDIATORS = frozenset(sys.stdlib_module_names) - {"__main__"}
+_DEEPEST = 100
+
+
+def file_of(module: Any) -> str | None:
+    """Return the file of an entry of ``sys.modules``, without waking a module that loads lazily."""
+    try:
+        file = object.__getattribute__(module, "__dict__").get("__file__")
+    except Exception:  # noqa: BLE001 - anything can be in there
+        return None
+    return file if isinstance(file, str) else None
+
+
+class Import(msgspec.Struct, frozen=True):
+    """An import that was tried."""
+
+    module: str
+    importer: str
+    """The module whose code asked for it; ``__main__`` is a cell."""
+    moment: float
+    """`time.time` before the module's code ran."""
+    stack: tuple[tuple[str, int], ...] = ()
+    """File and line of the calls that led here, innermost first, up to the cell; of the first
+    import of a library by another one."""
+
+
+class ImportLog:
+    """Stands first on ``sys.meta_path`` and finds nothing, but notes who asks.
+
+    Only the first import of a module and a reload pass by here: what is in
+    ``sys.modules`` already is taken from there.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[Import] = []
+        """All imports, oldest first; only ever appended to."""
+        self.again: set[str] = set()
+        """Modules of which a second import is noted too."""
+        self._seen: set[str] = set()
+        self._edges: set[tuple[str, str]] = set()
+
+    def start(self) -> None:
+        """Note imports from now on."""
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def stop(self) -> None:
+        """Note no more."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> None:
+        """Note who imports a module; the finders after this one find it."""
+        if name in self._seen and name not in self.again:
+            return
+        with contextlib.suppress(Exception):  # whatever a module's globals hold: it is imported
+            self._seen.add(name)
+            frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+            importer, stack = "?", list[tuple[str, int]]()
+            while frame is not None:
+                asking = frame.f_globals.get("__name__")
+                if (
+                    isinstance(asking, str)
+                    and asking.partition(".")[0] not in _MEDIATORS
+                    and asking != "mlrepro_nb.capture.imports"
+                ):
+                    if importer == "?":
+                        importer = asking
+                        edge = name.partition(".")[0], importer.partition(".")[0]
+                        if edge[0] == edge[1] or edge in self._edges or asking == "__main__":
+                            break
+                        self._edges.add(edge)
+                    if asking == "__main__" or len(stack) == _DEEPEST:
+                        break
+                    stack.append((frame.f_code.co_filename, frame.f_lineno))
+                frame = frame.f_back
+            self.entries.append(Import(name, importer, time.time(), tuple(stack)))

@@ -1,0 +1,112 @@
+"""What ran before the first cell, and installed files that are not what was installed."""
+
+from __future__ import annotations
+
+from mlrepro_nb.model import Cause, Distribution, Startup
+from mlrepro_nb.verify.attribute.case import Case, cause
+
+
+def startup_name(case: Case, index: int, name: str) -> Cause | None:
+    """Say whether a name that a cell uses was defined before the first cell ran."""
+    for made in _only_recorded(case):
+        if name in made.defines:
+            return cause(
+                "startup-state", index, name,
+                f"Cell {index} uses {name!r}, which {_said(made)} when the notebook was recorded, "
+                "and nothing does here",
+                f"Define {name!r} in a cell above cell {index}",
+            )  # fmt: skip
+    return None
+
+
+def startup_changed(case: Case, index: int) -> Cause | None:
+    """Say whether what ran before the first cell is not what ran when it was recorded."""
+    upstream = case.flow.upstream(index)
+    used = {n for i in upstream if (flow := case.flow.by_index.get(i)) for n in flow.uses}
+    missing = [made for made in _only_recorded(case) if made.kind != "pth"]
+    # One that defines a name that is used comes before one that perhaps sets an option.
+    missing.sort(key=lambda made: not used & set(made.defines))
+    if not missing:
+        return None
+    made = missing[0]
+    if made.defines and not used & set(made.defines):
+        return None
+    return cause(
+        "startup-state", None, made.name,
+        f"{_capital(_said(made))} before the first cell of the recorded run, and not, or "
+        "otherwise, in this one",
+        f"Do what {made.name} does in the notebook's first cell",
+    )  # fmt: skip
+
+
+def edited_packages(case: Case) -> dict[str, Cause]:
+    """Return the distributions with files edited by hand, by their modules.
+
+    Only where the recorded run and the rerun had other files.
+    """
+    if case.record is None or case.rerun is None:
+        return {}
+    now = {d.name: d for d in case.rerun.environment.distributions}
+    found: dict[str, Cause] = {}
+    for before in case.record.environment.distributions:
+        after = now.get(before.name)
+        if after is None or before.version != after.version:
+            continue
+        edited = None not in (before.edited, after.edited) and before.edited != after.edited
+        in_place = before.origin == after.origin == "editable" and before.diff != after.diff
+        if not edited and not in_place:
+            continue
+        made = _edit(case, before, after)
+        found |= dict.fromkeys({*before.modules, *after.modules}, made)
+    return found
+
+
+def _edit(case: Case, before: Distribution, after: Distribution) -> Cause:
+    modules = {*before.modules, *after.modules}
+    importing = next(
+        (c.index for c in case.flow.cells
+         if any(v.partition(".")[0] in modules for v in c.imports.values())), None,
+    )  # fmt: skip
+    if before.edited == after.edited or before.edited is None or after.edited is None:
+        return cause(
+            "local-edit", importing, before.name,
+            f"The source tree that {before.name} is installed from had other uncommitted changes "
+            "when the notebook was recorded",
+            f"Put it back as it was at {(before.commit or 'the record')[:12]}, or record again",
+        )  # fmt: skip
+    then = {file.path: file.digest for file in before.edited}
+    here = {file.path: file.digest for file in after.edited}
+    path = next(p for p in (*then, *here) if then.get(p) != here.get(p))
+    when = "when the notebook was recorded" if path in then else "since it was recorded"
+    return cause(
+        "local-edit", importing, path,
+        f"{path} of {before.name} {before.version} was edited by hand {when}: it is not what was "
+        "installed",
+        f"pip install --force-reinstall --no-deps {before.name}=={before.version}, and record "
+        "again"
+        if path in then
+        else f"pip install --force-reinstall --no-deps {before.name}=={before.version}",
+    )  # fmt: skip
+
+
+def _only_recorded(case: Case) -> list[Startup]:
+    """Return what ran before the first recorded cell and not, or otherwise, in the rerun."""
+    if case.record is None or case.rerun is None:
+        return []
+    here = {(s.kind, s.name, s.digest) for s in case.rerun.environment.startup}
+    return [
+        made
+        for made in case.record.environment.startup
+        # What %store brings back is not in the line that does it.
+        if (made.kind, made.name, made.digest) not in here or made.kind == "store"
+    ]
+
+
+def _said(made: Startup) -> str:
+    if made.kind == "store":
+        return f"{made.name} brought back from IPython's database"
+    return f"{made.name} ({made.kind}) set up"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

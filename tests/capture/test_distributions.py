@@ -1,0 +1,343 @@
+"""What is installed, where it is from, who asked for it, and whether it is what was installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlrepro_nb.capture import assemble
+from mlrepro_nb.capture.environment.distributions import distributions
+from mlrepro_nb.capture.environment.surveyor import Surveyor
+from mlrepro_nb.model import Distribution, Environment, System
+from tests.capture.installs import direct, install
+from tests.conftest import git
+
+BASE = Environment(
+    python="3.11.7", implementation="CPython", kernelspec="python3",
+    system=System(name="debian", version="12", kernel="6", machine="x86_64"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / "env" / "lib" / "site-packages"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def survey(*path: Path, prefix: Path | None = None) -> dict[str, dict[str, Any]]:
+    found = Surveyor(
+        {"path": [str(p) for p in path], "prefix": str(prefix or path[0].parents[1])}
+    ).answer()
+    assert found is not None
+    return {entry["name"]: entry for entry in found["distributions"]}
+
+
+def check(site: Path, *names: str, cache: Path | None = None) -> Any:
+    found = survey(site)
+    wanted = [[name, found[name]["location"]] for name in names]
+    return Surveyor(
+        {"check": wanted, "prefix": str(site.parents[1]), "cache": cache and str(cache)}
+    ).answer()
+
+
+def wait(live: Any, kind: str, count: int = 1) -> None:
+    """Wait until a kernel's threads have told something: a person's session is long enough."""
+    for _ in range(600):
+        (session,) = live.store().sessions()
+        if [k for k, _ in live.store().events(session.id)].count(kind) >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no {kind}")
+
+
+def used(site: Path, **imports: Any) -> dict[str, Distribution]:
+    made = distributions(
+        list(survey(site).values()), imports, base=BASE, put_blob=lambda data: "sha256:00"
+    )
+    return {d.name: d for d in made}
+
+
+# --- origins
+
+
+def test_each_origin_is_told(site: Path, tmp_path: Path) -> None:
+    source = tmp_path / "own"
+    source.mkdir()
+    install(site, "from-index")
+    install(site, "in-place", extra=direct(f"file://{source}", dir_info={"editable": True}))
+    install(site, "folder", extra=direct(f"file://{source}", dir_info={}))
+    install(site, "commit", extra=direct("https://u:pw@host/r.git", vcs_info={
+        "vcs": "git", "commit_id": "ab" * 20}))  # fmt: skip
+    install(site, "file", extra=direct("file:///tmp/file-1.0-py3-none-any.whl", archive_info={}))
+    found = survey(site)
+    assert {n: e["origin"] for n, e in found.items()} == {
+        "from-index": "index", "in-place": "editable", "folder": "local", "commit": "git",
+        "file": "wheel",
+    }  # fmt: skip
+    assert used(site)["commit"].commit == "ab" * 20
+    assert used(site)["commit"].source == "https://***@host/r.git"
+
+
+def test_a_broken_direct_url_is_no_reason_to_lose_a_distribution(site: Path) -> None:
+    for number, text in enumerate(("{", "[]", '{"url": 3}', '{"url": "x", "vcs_info": 3}')):
+        install(site, f"odd{number}", extra={"direct_url.json": text})
+    assert len(survey(site)) == 4
+
+
+def test_old_eggs_and_develop_installs_are_found(site: Path, tmp_path: Path) -> None:
+    egg = site / "old-2.1.egg-info"
+    egg.mkdir()
+    (egg / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: old\nVersion: 2.1\n")
+    (egg / "top_level.txt").write_text("old\n_old\n")
+    single = site / "plain-3.0.egg-info"
+    single.write_text("Metadata-Version: 1.0\nName: plain\nVersion: 3.0\n")
+    source = tmp_path / "work"
+    (source / "mine.egg-info").mkdir(parents=True)
+    (source / "setup.py").touch()
+    (source / "mine.egg-info" / "PKG-INFO").write_text("Name: mine\nVersion: 0.1\n")
+    found = survey(site, source)
+    assert found["old"]["modules"] == ["_old", "old"]
+    assert found["plain"]["version"] == "3.0"
+    assert (found["mine"]["origin"], found["mine"]["folder"]) == ("editable", str(source))
+
+
+def test_of_two_versions_the_one_that_an_import_finds_counts(site: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "x" / "site-packages"
+    other.mkdir(parents=True)
+    install(site, "twice", "2.0")
+    install(other, "twice", "1.0")
+    assert survey(other, site)["twice"]["version"] == "1.0"
+    assert survey(site, other)["twice"]["version"] == "2.0"
+
+
+def test_broken_metadata_is_named_and_what_pip_left_behind_is_not(site: Path) -> None:
+    (site / "broken-1.0.dist-info").mkdir()
+    (site / "~umpy-1.0.dist-info").mkdir()
+    install(site, "whole")
+    found = Surveyor({"path": [str(site)], "prefix": str(site)}).answer()
+    assert found is not None
+    assert found["broken"] == ["broken-1.0.dist-info"]
+    assert [d["name"] for d in found["distributions"]] == ["whole"]
+
+
+def test_the_operating_systems_own_are_told_apart(tmp_path: Path) -> None:
+    system = tmp_path / "dist-packages"
+    install(system, "apt-thing", installer="debian")
+    assert survey(system)["apt-thing"]["origin"] == "system"
+
+
+# --- what was edited
+
+
+def test_a_hand_edited_file_is_found_also_where_its_size_is_the_same(
+    site: Path, tmp_path: Path
+) -> None:
+    install(site, "pkg", files={"pkg/__init__.py": "x = 1\n", "pkg/same.py": "y = 2\n"})
+    assert check(site, "pkg")["pkg"]["edited"] == []
+    (site / "pkg" / "same.py").write_text("y = 3\n")
+    (site / "pkg" / "__init__.py").write_text("x = 1  # longer\n")
+    found = check(site, "pkg")["pkg"]
+    assert sorted(path for path, _ in found["edited"]) == ["pkg/__init__.py", "pkg/same.py"]
+    assert all(len(digest) == 64 for _, digest in found["edited"])
+
+
+def test_what_was_checked_is_not_read_again_until_its_status_changes(
+    site: Path, tmp_path: Path
+) -> None:
+    install(site, "pkg")
+    cache = tmp_path / "cache" / "installed.json"
+    assert check(site, "pkg", cache=cache)["pkg"]["edited"] == []
+    kept = json.loads(cache.read_text())
+    (location,) = kept
+    kept[location]["edited"] = [["from the cache", "00"]]
+    cache.write_text(json.dumps(kept))
+    assert check(site, "pkg", cache=cache)["pkg"]["edited"] == [["from the cache", "00"]]
+    file = site / "pkg" / "__init__.py"
+    status = file.stat()
+    file.write_text("x = 9\n")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # only ctime tells
+    assert [p for p, _ in check(site, "pkg", cache=cache)["pkg"]["edited"]] == ["pkg/__init__.py"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"x": 3}'])
+def test_a_damaged_cache_is_no_cache(site: Path, tmp_path: Path, content: str) -> None:
+    install(site, "pkg")
+    cache = tmp_path / "installed.json"
+    cache.write_text(content)
+    assert check(site, "pkg", cache=cache)["pkg"]["edited"] == []
+
+
+def test_odd_records_break_nothing(site: Path) -> None:
+    for number, text in enumerate(("", "\0,\0\n", "a,sha256=***,x\n", 'x,"', "../../bin/x,,\n")):
+        folder = install(site, f"odd{number}")
+        (folder / "RECORD").write_text(text)
+    install(site, "bare").joinpath("RECORD").unlink()
+    found = check(site, *(f"odd{n}" for n in range(5)), "bare")
+    assert all(entry["edited"] == [] for entry in found.values())
+
+
+# --- who asked for it
+
+
+def test_what_a_library_only_tries_is_not_imported_but_told_with_who_tried(site: Path) -> None:
+    install(site, "frames", requires=("numbers-dist>=1", "arrows; extra == 'fast'"))
+    install(site, "numbers-dist", files={"numbers_/__init__.py": ""})
+    install(site, "arrows")
+    install(site, "unused")
+    found = used(
+        site, modules=["arrows", "frames", "numbers_"], direct=["frames"],
+        by={"arrows": ["frames"], "frames": ["__main__"], "numbers_": ["frames"]},
+        tried={"arrows": ["frames"]},
+    )  # fmt: skip
+    assert {n for n, d in found.items() if d.imported} == {"frames", "numbers-dist"}
+    assert found["arrows"].loaded_by == ("frames",)
+    assert found["unused"].modules == ()
+
+
+def test_what_a_library_cannot_go_on_without_is_as_good_as_required(site: Path) -> None:
+    install(site, "tracker")
+    install(site, "database")
+    install(site, "grids")
+    found = used(
+        site, modules=["database", "grids", "tracker"], direct=["tracker"],
+        by={"database": ["tracker"], "grids": ["tracker"]}, tried={"grids": ["tracker"]},
+    )  # fmt: skip
+    assert found["database"].imported
+    assert found["grids"].loaded_by == ("tracker",)
+
+
+def test_what_the_projects_own_code_or_nobody_known_imported_counts(site: Path) -> None:
+    install(site, "a")
+    install(site, "b")
+    found = used(site, modules=["a", "b"], by={"a": ["helpers"]})
+    assert found["a"].imported
+    assert found["b"].imported
+
+
+def test_an_import_is_guarded_only_where_the_program_would_go_on(tmp_path: Path) -> None:
+    file = tmp_path / "m.py"
+    file.write_text(
+        "try:\n    import a\nexcept ImportError:\n    a = None\n"  # 2
+        "try:\n    import b\nexcept ImportError as e:\n    raise SystemExit from e\n"  # 6
+        "import c\n"  # 9
+        "with suppress(ModuleNotFoundError):\n    import d\n"  # 11
+        "try:\n    import e\nexcept KeyError:\n    pass\n"  # 13
+        "try:\n    pass\nexcept Exception:\n    import f\n"  # 19
+    )
+    lines = (2, 6, 9, 11, 13, 19)
+    stacks = [[[str(file), line]] for line in lines]
+    stacks += [[[str(file), 9], [str(file), 2]], [[str(tmp_path / "gone.py"), 1]]]
+    told = Surveyor({"stacks": stacks}).answer()
+    assert told == {"guarded": [True, False, False, True, False, False, True, False]}
+
+
+def test_a_kernel_tells_what_its_cells_use_from_what_libraries_try(
+    kernel: Callable[..., Any], repository: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "more" / "lib" / "site-packages"
+    install(site, "frames", files={
+        "frames/__init__.py": "import numerics\ntry:\n    import arrows\nexcept ImportError:\n"
+        "    pass\n"
+    }, requires=("numerics",))  # fmt: skip
+    install(site, "numerics", files={"numerics.py": "pi = 3\n"})
+    install(site, "arrows", files={"arrows.py": "y = 1\n"})
+    install(site, "lonely")
+    (repository / "helpers.py").write_text("import lonely\n")
+    (site / "numerics.py").write_text("pi = 4\n")
+    live = kernel(PYTHONPATH=str(site), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    live.run("%load_ext mlrepro_nb")
+    live.run("import frames, helpers, sys")
+    wait(live, "edits")
+    live.run("%unload_ext mlrepro_nb")
+    assert "ImportLog" not in live.run("print([type(f).__name__ for f in sys.meta_path])")["text"]
+    live.close()
+    record = live.record()
+    found = {d.name: d for d in record.environment.distributions}
+    used = {name for name, d in found.items() if d.imported}
+    assert used == {"frames", "numerics", "lonely"}
+    assert found["arrows"].loaded_by == ("frames",)
+    assert [file.path for file in found["numerics"].edited or ()] == ["numerics.py"]
+    assert "ipykernel" in found
+    assert record.lineage.gaps == (
+        "numerics.py of numerics 1.0 was edited by hand: the record has its digest, not its "
+        "content.",
+    )
+
+
+def test_an_install_in_place_has_its_commit_and_what_differs(
+    kernel: Callable[..., Any], repository: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    git(source, "init", "-q")
+    (source / "inplace.py").write_text("x = 1\n")
+    git(source, "add", ".")
+    git(source, "commit", "-qm", "One")
+    (source / "inplace.py").write_text("x = 2\napi_key = 'hunter2secret'\n")
+    site = tmp_path / "more" / "site-packages"
+    install(site, "inplace", files={"inplace.pth": f"{source}\n"},
+            extra=direct(f"file://{source}", dir_info={"editable": True}))  # fmt: skip
+    live = kernel(PYTHONPATH=f"{site}{os.pathsep}{source}")
+    live.run("%load_ext mlrepro_nb")
+    live.run("import inplace")
+    wait(live, "checkouts")
+    live.close()
+    (found,) = (d for d in live.record().environment.distributions if d.name == "inplace")
+    assert found.imported
+    assert found.origin == "editable"
+    assert found.commit == git(source, "rev-parse", "HEAD")
+    assert found.diff is not None
+    diff = live.store().blobs.get(found.diff).decode()
+    assert "+x = 2" in diff
+    assert "hunter2secret" not in diff
+
+
+def test_what_a_cell_installs_is_in_the_record(
+    kernel: Callable[..., Any], repository: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "more" / "site-packages"
+    install(site, "first")
+    live = kernel(PYTHONPATH=str(site))
+    live.run("%load_ext mlrepro_nb")
+    wait(live, "distributions")
+    install(site, "second")
+    live.run("import second")
+    live.close()
+    found = {d.name: d for d in live.record().environment.distributions}
+    assert found["second"].imported
+    assert not found["first"].imported
+
+
+def test_what_a_kernel_had_no_time_to_tell_is_found_when_the_record_is_made(
+    kernel: Callable[..., Any], repository: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "more" / "site-packages"
+    install(site, "brief", files={"brief.py": "x = 1\n"})
+    (site / "brief.py").write_text("x = 2\n")
+    live = kernel(PYTHONPATH=str(site))
+    live.run("%load_ext mlrepro_nb")
+    live.run("import brief")
+    live.close()
+    (session,) = live.store().sessions()
+    events = [
+        (kind, {**data, "mode": "headless"} if kind == "start" else data)
+        for kind, data in live.store().events(session.id)
+        if kind not in ("distributions", "edits")
+    ]
+    record = assemble(
+        events, notebook="x.ipynb", root=repository, mode="headless",
+        put_blob=live.store().blobs.put,
+    )  # fmt: skip
+    found = {d.name: d for d in record.environment.distributions}
+    assert len(found) > 10
+    assert found["brief"].imported
+    assert [file.path for file in found["brief"].edited or ()] == ["brief.py"]
+    assert sys.prefix not in json.dumps([d.source for d in found.values()])
