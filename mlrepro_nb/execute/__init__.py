@@ -6,7 +6,7 @@ no such parameter, no notebook) is an exception.
 """
 
 from mlrepro_nb.execute._kernelspec import kernel_name
-from mlrepro_nb.execute._parameters import check_parameters
+from mlrepro_nb.execute._parameters import check_parameters, portable
 from mlrepro_nb.execute._read import cell_ids, read_notebook
 from mlrepro_nb.execute._run import CellError, Execution, run
 from mlrepro_nb.execute._workspace import Workspace, workspace
@@ -18,6 +18,7 @@ __all__ = [
     "cell_ids",
     "check_parameters",
     "kernel_name",
+    "portable",
     "read_notebook",
     "run",
     "workspace",

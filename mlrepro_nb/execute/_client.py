@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 
+from mlrepro_nb.capture.secrets import mask
 from mlrepro_nb.model import Report, Step
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ OUTPUT_CAP = 50_000_000
 """Characters of output that are kept of a cell; a human reads none of what is beyond."""
 
 _ALIVE_EVERY = 0.2
+
+_GOODBYE = 120.0
+"""Seconds that the kernel has for its last report; it is asked to go harder after half of it."""
 
 
 class Client(PapermillNotebookClient):  # type: ignore[misc]
@@ -87,6 +91,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         """Run the notebook in a new kernel that is gone when this returns."""
         self.reset_execution_trackers()
         with self.setup_kernel(**start):
+            self.km.shutdown_wait_time = _GOODBYE
             info = self.kc.kernel_info
             self.papermill_execute_cells()
             if self.ended is None or self.shutdown_kernel != "immediate":
@@ -158,5 +163,5 @@ def _traceback(cell: Any) -> tuple[str, ...]:
 def _first_line(source: str) -> str:
     for line in source.splitlines():
         if line.strip():
-            return line.strip()[:50]
+            return mask(line.strip())[:50]
     return ""

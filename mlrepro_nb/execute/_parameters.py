@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,24 @@ def check_parameters(nb: NotebookNode, parameters: Mapping[str, Any]) -> None:
             f"The notebook's parameter {missing[0]!r} has no value.",
             f"Give one: -p {missing[0]} VALUE",
         )
+
+
+def portable(nb: Any) -> Any:
+    """Return an executed notebook with parameters that JSON has a form for, to be written."""
+    metadata = nb["metadata"]
+    if "papermill" not in metadata:
+        return nb
+    return {**nb, "metadata": {**metadata, "papermill": _portable(metadata["papermill"])}}
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _portable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _declared(nb: NotebookNode, source: str) -> dict[str, bool] | None:

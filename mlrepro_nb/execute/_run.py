@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import logging
 import os
 import signal
@@ -18,10 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from mlrepro_nb.capture.data.deep import traced
+from mlrepro_nb.capture.secrets import unsealed
 from mlrepro_nb.errors import KernelError
+from mlrepro_nb.execute._deep import Tracing
 from mlrepro_nb.execute._kernelspec import kernel_language, kernel_name
 from mlrepro_nb.execute._parameters import check_parameters
 from mlrepro_nb.model import Report, Step, silent
+from mlrepro_nb.store import read_events
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -71,6 +74,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
     gaps: tuple[str, ...] = ()
     """What was not captured or kept, one sentence each."""
+    secrets: tuple[str, ...] = ()
+    """What the kernel's environment held that must not be kept; never written anywhere."""
 
 
 def run(
@@ -86,6 +91,7 @@ def run(
     mode: Literal["headless", "verify"] = "headless",
     startup: str = "",
     recorded: bool = True,
+    deep: bool = False,
     report: Report = silent,
 ) -> Execution:
     """Run a notebook top to bottom in a fresh kernel.
@@ -116,6 +122,9 @@ def run(
         outside the user's namespace (ipykernel only).
     recorded : bool
         Whether to load the recorder.
+    deep : bool
+        Whether strace follows the kernel, so that no file that it or a child of it
+        opens escapes the record.
 
     Raises
     ------
@@ -123,13 +132,15 @@ def run(
         The kernel is not installed or does not start.
     UsageError
         A parameter is unknown or missing.
+    ToolError
+        `deep` is asked for, and strace is missing or not allowed.
     """
     name = kernel_name(nb, kernel)
     check_parameters(nb, parameters)
     given = [cell.get("id") for cell in nb.cells]
     executed = _prepared(nb, parameters, name)
     report(Step(message=f"starting kernel {name}", done=0, total=len(executed.cells)))
-    started, clock = datetime.now(timezone.utc), time.monotonic()
+    started, clock, key = datetime.now(timezone.utc), time.monotonic(), os.urandom(32).hex()
     with tempfile.TemporaryDirectory(prefix="mlrepro-", ignore_cleanup_errors=True) as folder:
         journal = Path(folder) / "events.jsonl"
         profile = Path(folder) / "ipython" / "profile_default"
@@ -143,10 +154,21 @@ def run(
             "IPYTHONDIR": str(profile.parent),
             "MLREPRO_EVENTS": str(journal),
             "MLREPRO_MODE": mode,
+            "MLREPRO_KEY": key,
         }
-        client = _client(executed, name, report, timeout, total_timeout, allow_errors=allow_errors)
-        _execute(client, cwd, variables)
-        events = _events(journal)
+        tracing = Tracing(Path(folder)) if deep else None
+        client = _client(
+            executed, name, report, timeout, total_timeout, allow_errors=allow_errors,
+            **(_under(tracing, variables, str(journal)) if tracing is not None else {}),
+        )  # fmt: skip
+        _execute(client, cwd, variables, str(journal))
+        told = read_events(journal)
+        events = [(kind, data) for kind, data in told if kind != "secrets"]
+        cut_short = False
+        if tracing is not None:
+            trace = tracing.ended()
+            cut_short = trace is None
+            events += list(traced(trace, list(events))) if trace is not None else []
     order = {identity: index for index, identity in enumerate(given)}
     positions = tuple(order.get(cell.get("id")) for cell in executed.cells)
     return Execution(
@@ -157,7 +179,10 @@ def run(
         started=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         duration=round(time.monotonic() - clock, 6),
         kernel=name,
-        gaps=tuple(_gaps(client, events, name, recorded=recorded)),
+        gaps=tuple(_gaps(client, events, name, recorded=recorded, cut_short=cut_short)),
+        secrets=tuple(
+            {s for kind, data in told if kind == "secrets" for s in unsealed(str(data), key)}
+        ),
     )
 
 
@@ -181,7 +206,7 @@ def _prepared(nb: NotebookNode, parameters: Mapping[str, Any], name: str) -> Not
 
 def _client(
     executed: NotebookNode, name: str, report: Report, timeout: float | None,
-    total: float | None, *, allow_errors: bool,
+    total: float | None, *, allow_errors: bool, **options: Any,
 ) -> Any:  # fmt: skip
     from papermill.engines import NotebookExecutionManager
 
@@ -200,10 +225,17 @@ def _client(
         iopub_timeout=_IOPUB_TIMEOUT,
         raise_on_iopub_timeout=False,
         log=_quiet(),
+        **options,
     )
 
 
-def _execute(client: Any, cwd: Path, variables: dict[str, str]) -> None:
+def _under(tracing: Tracing, variables: dict[str, str], journal: str) -> dict[str, Any]:
+    """Return what has strace follow the kernel, which alone gets the leftovers' mark."""
+    mark = {"MLREPRO_EVENTS": variables.pop("MLREPRO_EVENTS", journal)}
+    return {"kernel_manager_class": tracing.manager(mark)}
+
+
+def _execute(client: Any, cwd: Path, variables: dict[str, str], marker: str) -> None:
     with _tail() as (sink, said):
         try:
             client.execute(cwd=str(cwd), env=variables, stdout=sink, stderr=sink)
@@ -215,7 +247,7 @@ def _execute(client: Any, cwd: Path, variables: dict[str, str]) -> None:
             ) from None
         finally:
             client.nb_man.notebook_complete()
-            _end_leftovers(variables["MLREPRO_EVENTS"])
+            _end_leftovers(marker)
 
 
 @contextlib.contextmanager
@@ -251,18 +283,6 @@ def _end_leftovers(marker: str) -> None:
                 process.send_signal(signal.SIGKILL)
 
 
-def _events(journal: Path) -> list[tuple[str, Any]]:
-    events: list[tuple[str, Any]] = []
-    if journal.exists():
-        with journal.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                # The last line of a kernel that was killed may be cut.
-                with contextlib.suppress(ValueError):
-                    kind, data = json.loads(line)
-                    events.append((kind, data))
-    return events
-
-
 def _error(
     client: Any, positions: tuple[int | None, ...], executed: NotebookNode
 ) -> CellError | None:
@@ -287,8 +307,11 @@ def _first_error(executed: NotebookNode) -> tuple[int, str, str, tuple[str, ...]
 
 
 def _gaps(
-    client: Any, events: list[tuple[str, Any]], name: str, *, recorded: bool
-) -> Iterator[str]:
+    client: Any, events: list[tuple[str, Any]], name: str, *, recorded: bool,
+    cut_short: bool = False,
+) -> Iterator[str]:  # fmt: skip
+    if cut_short:
+        yield "strace ended before the kernel did: what it would have seen is missing."
     if recorded and not events:
         yield (
             f"The run was not recorded: the interpreter of kernel {name!r} "

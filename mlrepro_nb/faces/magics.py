@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import difflib
+import functools
+import inspect
 import os
 import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from mlrepro_nb.faces._completion import install as install_completion
+from mlrepro_nb.faces._completion import uninstall as uninstall_completion
+from mlrepro_nb.faces._verbs import VERBS, command, explain, overview, unknown
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mlrepro_nb.capture import Recorder
     from mlrepro_nb.record import LiveSession
-
-_LINES = {
-    "status": "what the record holds so far",
-    "seed N": "seed random, NumPy and torch",
-    "data": "the files that were read and written",
-    "env": "the packages that were imported",
-    "record [--name NAME]": "keep a record of what ran so far; in %%mlrepro, name the cell",
-    "verify [NOTEBOOK]": "run a notebook again, from the top: does it reproduce?",
-    "build | containerize": "a container image from the record; containerize opens a form",
-    "rollout IMAGE": "the image to Kubernetes",
-    "trace X | lineage": "where something came from; lineage draws it",
-    "log | show | diff A B": "what the store has",
-    "help": "this",
-}
-_DELEGATED = ("verify", "build", "rollout", "trace", "log", "show", "diff")
 
 _state: _Loaded | None = None
 
@@ -51,6 +41,7 @@ def load(ipython: InteractiveShell) -> None:
         return
     loaded = _Loaded(ipython)
     ipython.register_magic_function(_magic, magic_kind="line_cell", magic_name="mlrepro")
+    install_completion(ipython, _unrecorded)
     transforms = getattr(ipython, "input_transformers_cleanup", None)
     if transforms is not None and _without_name not in transforms:
         transforms.append(_without_name)
@@ -59,7 +50,7 @@ def load(ipython: InteractiveShell) -> None:
     else:
         _record_live(loaded)
     _state = loaded
-    atexit.register(_at_exit)
+    _seal_before_the_end(loaded)
 
 
 def unload(ipython: InteractiveShell) -> None:
@@ -71,24 +62,50 @@ def unload(ipython: InteractiveShell) -> None:
         _seal(loaded)
     ipython.magics_manager.magics["line"].pop("mlrepro", None)
     ipython.magics_manager.magics["cell"].pop("mlrepro", None)
+    uninstall_completion(ipython)
     with contextlib.suppress(ValueError, AttributeError):
         ipython.input_transformers_cleanup.remove(_without_name)
 
 
 def _record_to_file(loaded: _Loaded, journal: str) -> None:
-    import msgspec
+    from pathlib import Path
 
     from mlrepro_nb.capture import Recorder
+    from mlrepro_nb.store import Journal, Store
 
     # The variable is for this process: a kernel that the notebook starts is not this run.
     mode = os.environ.get("MLREPRO_MODE", "headless")
-    handle = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    sink = _telling_secrets(Journal(Path(journal)).append, os.environ.pop("MLREPRO_KEY", ""))
+    store = Store(Path(os.environ["MLREPRO_STORE"])) if "MLREPRO_STORE" in os.environ else None
+    if mode == "verify" or store is None:  # a rerun's files are copies
+        cache = keep = None
+    else:
+        rehash = "MLREPRO_REHASH" in os.environ
+        cache = store.digests.rehashing() if rehash else store.digests
+        keep = store.blobs.put
+    loaded.recorder = Recorder(
+        loaded.shell, sink, mode=mode, cache=cache, keep=keep,  # type: ignore[arg-type]
+    )  # fmt: skip
+    loaded.recorder.start()
+
+
+def _telling_secrets(append: Callable[[str, Any], None], key: str) -> Callable[[str, Any], None]:
+    """Return a sink that also tells who started this kernel which texts its outputs must not show.
+
+    They are told under a key that only that process has.
+    """
+    from mlrepro_nb.capture import secrets
+
+    told = 0
 
     def sink(kind: str, data: Any) -> None:
-        os.write(handle, msgspec.json.encode([kind, data]) + b"\n")
+        nonlocal told
+        append(kind, data)
+        if key and kind in ("did", "seal") and (count := secrets.known()) != told:
+            told = count
+            append("secrets", secrets.sealed(key))
 
-    loaded.recorder = Recorder(loaded.shell, sink, mode=mode)  # type: ignore[arg-type]
-    loaded.recorder.start()
+    return sink
 
 
 def _record_live(loaded: _Loaded) -> None:
@@ -104,6 +121,30 @@ def _record_live(loaded: _Loaded) -> None:
     except MlreproError as error:
         loaded.live = None
         _say(f"mlrepro is not recording: {error}")
+
+
+def _seal_before_the_end(loaded: _Loaded) -> None:
+    """Have the recording sealed when the kernel is told to shut down or a cell exits.
+
+    That is earlier than the interpreter's own exit, where no thread can be
+    started any more (Python 3.12); a terminal's IPython has only that.
+    """
+    atexit.register(_at_exit)
+    if loaded.recorder is not None:
+        loaded.recorder.ending = _at_exit
+    kernel: Any = getattr(loaded.shell, "kernel", None)
+    original = getattr(kernel, "do_shutdown", None)
+    if original is None or getattr(original, "seals", False):
+        return
+
+    @functools.wraps(original)
+    async def do_shutdown(restart: bool) -> Any:
+        _at_exit()
+        answer = original(restart)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    do_shutdown.seals = True  # type: ignore[attr-defined]
+    kernel.do_shutdown = do_shutdown
 
 
 def _at_exit() -> None:
@@ -125,7 +166,6 @@ def _seal(loaded: _Loaded) -> None:
 
 
 def _magic(line: str, cell: str | None = None) -> Any:
-    """Do what ``%mlrepro VERB`` asks; errors are shown in a line, without a traceback."""
     from mlrepro_nb.errors import MlreproError
 
     try:
@@ -133,24 +173,28 @@ def _magic(line: str, cell: str | None = None) -> Any:
     except ValueError as error:
         return _say(f"mlrepro: {line!r} cannot be read: {error}.")
     verb, arguments = (words[0], words[1:]) if words else ("help", [])
+    if verb in ("-h", "--help", "?"):
+        verb = "help"
     if cell is not None:
         return _cell_magic(verb, cell)
+    if verb not in VERBS:
+        return _say(unknown(verb))
+    if verb != "help" and set(arguments) & {"-h", "--help", "?"}:
+        verb, arguments = "help", [verb]
     try:
-        if verb in _DELEGATED:
+        if VERBS[verb].command:
             return _delegate(verb, arguments)
-        action = _ACTIONS.get(verb)
-        if action is None:
-            return _say(_unknown(verb))
-        return action(arguments)
+        if len(arguments) > _MOST_ARGUMENTS.get(verb, 0):
+            return _say(f"mlrepro: it is %mlrepro {VERBS[verb].usage}; %mlrepro help {verb}.")
+        return _ACTIONS[verb](arguments)
     except MlreproError as error:
-        return _say(f"mlrepro: {error}")
+        return _say(f"mlrepro: {_one_line(error)}")
 
 
-def _unknown(verb: str) -> str:
-    known = (*_ACTIONS, *_DELEGATED)
-    close = difflib.get_close_matches(verb, known, n=2)
-    hint = f"Did you mean {' or '.join(f'%mlrepro {name}' for name in close)}?" if close else ""
-    return f"mlrepro: there is no {verb!r}. {hint or '%mlrepro help lists what there is.'}"
+_magic.__doc__ = f"""Record, verify, build, roll out and trace this notebook.
+
+{overview()}
+"""
 
 
 def _cell_magic(verb: str, cell: str) -> Any:
@@ -182,9 +226,11 @@ def _without_name(lines: list[str]) -> list[str]:
     return lines
 
 
-def _help(_arguments: list[str]) -> None:
-    width = max(map(len, _LINES))
-    _say("\n".join(f"%mlrepro {name:<{width}}  {what}" for name, what in _LINES.items()))
+def _help(arguments: list[str]) -> None:
+    if not arguments:
+        return _say(overview())
+    verb = arguments[0].removeprefix("%mlrepro").strip()
+    return _say(explain(verb) if verb in VERBS else unknown(verb))
 
 
 def _status(_arguments: list[str]) -> None:
@@ -192,7 +238,9 @@ def _status(_arguments: list[str]) -> None:
     if live is None:
         return
     record = live.preview()
-    _show("mlrepro is recording", status_face().status(record, _state.seed if _state else None))
+    face = status_face()
+    rows = face.status(record, _state.seed if _state else None)
+    _show("mlrepro is recording", rows, face.executions(record))
 
 
 def _data(_arguments: list[str]) -> None:
@@ -212,7 +260,9 @@ def _record(arguments: list[str]) -> None:
     if arguments:
         return _say("mlrepro: --name names a cell: write %%mlrepro record --name NAME above it.")
     with live.recorder.paused():
-        digest, record = live.seal()
+        digest, record = live.seal(lock=True)
+        for line in live.notes:
+            _say(f"mlrepro: {line}")
     face = status_face()
     _show(f"Recorded {digest}", face.status(record, _state.seed if _state else None))
     return None
@@ -231,16 +281,15 @@ def _seed(arguments: list[str]) -> None:
         ) from None
     from mlrepro_nb.capture.randomness.seeding import seed_everything
 
-    done, later = seed_everything(value)
+    seeding = seed_everything(value)
     if _state is not None:
         _state.seed = value
-    hash_seed = os.environ.get("PYTHONHASHSEED", "random")
-    text = f"Seeded {', '.join(done)} with {value}; {' and '.join(later)} will be when imported."
-    if not later:
-        text = f"Seeded {', '.join(done)} with {value}."
-    if hash_seed in ("random", ""):
-        text += " PYTHONHASHSEED cannot be set in a running process: set it in the kernelspec."
-    return _say(text)
+    return _say("\n".join(seeding.sentences()))
+
+
+def _unrecorded() -> contextlib.AbstractContextManager[None]:
+    recorder = _state.recorder if _state is not None else None
+    return recorder.paused() if recorder is not None else contextlib.nullcontext()
 
 
 def _widget(name: str) -> Any:
@@ -255,25 +304,23 @@ def _widget(name: str) -> Any:
 
 def _delegate(verb: str, arguments: list[str]) -> None:
     """Run the command of the same name, on this notebook where it names no other."""
-    from importlib import import_module
-
     import click
 
-    command = import_module(f"mlrepro_nb.faces.cli.{verb}").command
     here = _state.recorder.notebook if _state and _state.recorder else None
     positional = any(not word.startswith("-") for word in arguments)
     if here is not None and not positional and verb in ("verify", "build", "show", "trace"):
         arguments = [str(here), *arguments]
-    paused = _state.recorder.paused() if _state and _state.recorder else contextlib.nullcontext()
-    with paused:
+    with _unrecorded():
         try:
-            command.main(args=arguments, prog_name=f"%mlrepro {verb}", standalone_mode=False)
+            command(verb).main(args=arguments, prog_name=f"%mlrepro {verb}", standalone_mode=False)
         except click.ClickException as error:
-            _say(f"mlrepro: {error.format_message()}")
+            _say(f"mlrepro: {_one_line(error.format_message())} %mlrepro help {verb}.")
         except (click.Abort, click.exceptions.Exit):
             return
 
 
+# `seed` and `record` say themselves what is wrong with theirs.
+_MOST_ARGUMENTS = {"help": 1, "lineage": 1, "containerize": 1, "seed": 99, "record": 99}
 _ACTIONS: dict[str, Callable[[list[str]], Any]] = {
     "status": _status,
     "seed": _seed,
@@ -306,10 +353,14 @@ def _live() -> LiveSession | None:
     return None
 
 
-def _show(title: str, rows: list[tuple[str, str]]) -> None:
+def _show(title: str, rows: list[tuple[str, str]], table: Any = None) -> None:
     from IPython.display import display
 
-    display(status_face().bundle(title, rows), raw=True)
+    display(status_face().bundle(title, rows, table), raw=True)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def _say(text: str) -> None:

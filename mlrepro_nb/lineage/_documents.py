@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import PurePosixPath
+from typing import Any
 
 from mlrepro_nb.dataflow import Flow, read_cell
 from mlrepro_nb.lineage.graph import Graph
@@ -15,6 +16,8 @@ from mlrepro_nb.model import (
     Record,
     Rollout,
     Verification,
+    plain,
+    revived,
     short,
 )
 
@@ -61,7 +64,7 @@ def draw_record(graph: Graph, digest: str, record: Record, alone: frozenset[str]
         cpu=record.hardware.cpu,
         gpus=[gpu.product for gpu in record.hardware.gpus if gpu.used],
         seeds=[f"{seed.generator}={seed.value}" for seed in record.randomness.seeds],
-        parameters={**record.parameters.papermill, **record.parameters.mlflow},
+        parameters={**_shown(record.parameters.papermill), **record.parameters.mlflow},
         metrics=results.metrics,
     )
     notebook = _draw_notebook(graph, digest, record)
@@ -224,6 +227,12 @@ def draw_commit(
         branch=branch,
         remote=remote,
     )
+
+
+def _shown(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters to read: what JSON has no form for as Python writes it."""
+    values = revived(parameters)
+    return {name: v if plain(v) == v else str(v) for name, v in values.items()}
 
 
 def _draw_notebook(graph: Graph, digest: str, record: Record) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from mlrepro_nb import stamp
 from mlrepro_nb.errors import NotFoundError, StoreError, ToolError, UsageError
 from mlrepro_nb.lineage._documents import image_id
 from mlrepro_nb.lineage._labels import Told, draw_told, from_annotations, from_labels
@@ -107,11 +108,11 @@ class Search:
     def _stamped(self, path: Path) -> str | None:
         """Return the record that an executed copy names, where the store has it."""
         try:
-            named = json.loads(path.read_bytes())["metadata"]["mlrepro"]["record"]
+            named = stamp.read(json.loads(path.read_bytes())["metadata"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        known = isinstance(named, str) and self.store.find_digests(named[7:], "record")
-        return named if known and len(named) == 71 else None
+        known = named is not None and self.store.find_digests(named.record[7:], "record")
+        return named.record if named is not None and known else None
 
     def _data(self, path: Path) -> str:
         from blake3 import blake3

@@ -1,10 +1,12 @@
 """Recording: run a notebook headless, or listen to the kernel that a person types in.
 
 Both end in the same document; `record` makes one from a file, `LiveSession`
-from a live kernel, `recover` from what a killed kernel left behind.
+from a live kernel, `recover` from what a killed kernel left behind. `stamp`
+writes into a notebook's file which record it is from.
 """
 
 from mlrepro_nb.record._headless import record
 from mlrepro_nb.record._live import LiveSession, recover
+from mlrepro_nb.record._stamp import Stamped, stamp
 
-__all__ = ["LiveSession", "record", "recover"]
+__all__ = ["LiveSession", "Stamped", "record", "recover", "stamp"]

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mlrepro_nb.capture import assemble, mask, mask_notebook
-from mlrepro_nb.connect import mlflow
+from mlrepro_nb.capture import (
+    assemble,
+    cells_with_secrets,
+    mask,
+    mask_notebook,
+    redact_outputs,
+)
+from mlrepro_nb.capture.environment.lock import installed, locked
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.model import Record, Report, Step, silent
+from mlrepro_nb.record._partners import tell_mlflow
+from mlrepro_nb.stamp import Stamp, stamped
 from mlrepro_nb.store import Store, project_root, write_atomically
 
 if TYPE_CHECKING:
@@ -27,6 +35,10 @@ def record(
     inplace: bool = False,
     kernel: str | None = None,
     timeout: float | None = None,
+    lock: bool = True,
+    rehash: bool = False,
+    deep: bool = False,
+    redact: bool = False,
     store: Store | None = None,
     report: Report = silent,
 ) -> tuple[str, Record]:
@@ -48,6 +60,16 @@ def record(
         Kernelspec to use instead of the notebook's.
     timeout : float, optional
         Seconds that a cell may take.
+    lock : bool
+        Resolve the lock of the kernel's environment, unless the store has it.
+    rehash : bool
+        Read every file again, also those that have not changed since they were hashed.
+    deep : bool
+        Whether strace follows the kernel (Linux), so that no file that it or a child
+        of it opens escapes the record.
+    redact : bool
+        Mask what looks like a secret in the outputs of the executed copy. What is
+        kept in the store never shows one.
     store : Store, optional
         Where to keep the record; by default the project's.
 
@@ -83,9 +105,15 @@ def record(
         parameters=parameters,
         kernel=kernel,
         timeout=timeout,
-        environment={"MLREPRO_NOTEBOOK": str(notebook)},
+        environment={
+            "MLREPRO_NOTEBOOK": str(notebook),
+            "MLREPRO_STORE": str(store.root),
+            **({"MLREPRO_REHASH": "1"} if rehash else {}),
+        },
+        deep=deep,
         report=report,
     )
+    execution = _without_secrets(execution, parameters, redact=redact, report=report)
     report(Step(message="keeping the record"))
     made = assemble(
         execution.events,
@@ -96,15 +124,38 @@ def record(
         positions=execution.positions,
         gaps=execution.gaps,
         put_blob=store.blobs.put,
+        cache=store.digests.rehashing() if rehash else store.digests,
+        tables=True,
     )
     made = _with_results(made, execution, parameters, store)
+    if lock:
+        made = locked(made, store, installed=installed(execution.events), report=report)
     digest = store.put(made)
-    for line in tag_runs(made, digest, root):
+    for line in tell_mlflow(made, digest, root, timeout=60.0):
         report(Step(message=line, log=True))
     target = notebook if inplace else output
     if target is not None:
-        write_atomically(target, _json(stamped(execution.nb, digest)))
+        write_atomically(target, _json(stamped(execution.nb, Stamp(record=digest))))
     return digest, made
+
+
+def _without_secrets(
+    execution: Execution, parameters: Mapping[str, Any], *, redact: bool, report: Report
+) -> Execution:
+    """Redact the outputs, or say which of them show what looks like a secret."""
+    shown = cells_with_secrets(execution.nb, parameters, execution.secrets)
+    if not shown:
+        return execution
+    indices = [execution.positions[index] for index in shown]
+    named = ", ".join("of the parameters" if i is None else str(i) for i in indices)
+    which = f"The output{'s' * (len(shown) > 1)} of cell{'s' * (len(shown) > 1)} {named}"
+    if redact:
+        report(Step(message=f"{which}: what looks like a secret is masked", log=True))
+        nb = redact_outputs(execution.nb, parameters, execution.secrets)
+        return msgspec.structs.replace(execution, nb=nb)
+    hint = "the record masks it; --redact masks it in the executed copy, too"
+    report(Step(message=f"{which} shows what looks like a secret: {hint}", log=True))
+    return execution
 
 
 def _with_results(
@@ -112,7 +163,7 @@ def _with_results(
 ) -> Record:
     results = msgspec.structs.replace(
         made.results,
-        notebook=store.blobs.put(_json(mask_notebook(execution.nb, parameters))),
+        notebook=store.blobs.put(_json(mask_notebook(execution.nb, parameters, execution.secrets))),
         duration=execution.duration,
     )
     if execution.error is not None:
@@ -133,24 +184,9 @@ def _with_results(
 _ENDED_FROM_OUTSIDE = ("KeyboardInterrupt", "DeadKernelError", "TimeoutError")
 
 
-def stamped(nb: Any, digest: str) -> Any:
-    """Return a notebook that names its record, so that the file leads back to it."""
-    metadata = {**nb["metadata"], "mlrepro": {"record": digest}}
-    return {**nb, "metadata": metadata}
-
-
 def _json(nb: Any) -> bytes:
-    return (json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode(
+    from mlrepro_nb.execute import portable
+
+    return (json.dumps(portable(nb), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode(
         "utf-8", "replace"
     )
-
-
-def tag_runs(made: Record, digest: str, root: Path | None) -> list[str]:
-    """Write a record's digest on its MLflow runs; return what went wrong, a sentence each."""
-    wrong = []
-    for run in made.lineage.runs:
-        try:
-            mlflow.tag_run(run.run_id, digest, mlflow.absolute_uri(run.tracking_uri, root))
-        except Exception as error:  # noqa: BLE001, PERF203 - the record is kept; the tag is a convenience
-            wrong.append(f"MLflow run {run.run_id} was not tagged: {type(error).__name__}")
-    return wrong

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mlrepro_nb import stamp
 from mlrepro_nb.errors import MlreproError, NotFoundError, StoreError, UsageError
 from mlrepro_nb.execute import cell_ids, read_notebook
-from mlrepro_nb.model import Record
+from mlrepro_nb.model import Record, revived
 from mlrepro_nb.store import Store, project_root
 from mlrepro_nb.verify.attribute import Seen
 
@@ -43,7 +44,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         """The parameters of the reference run that the file does not hold itself."""
         if self.record is None or injected(self.nb):
             return {}
-        return dict(self.record.parameters.papermill)
+        return dict(revived(self.record.parameters.papermill))
 
 
 def locate(
@@ -127,14 +128,14 @@ def _store(start: Path | None) -> Store | None:
 
 def _stamp(nb: NotebookNode, store: Store) -> str | None:
     """Return the record that the file names, if the store has it."""
-    named = (nb.metadata.get("mlrepro") or {}).get("record")
-    if isinstance(named, str):
-        try:
-            store.get(Record, named)
-        except MlreproError:
-            return None
-        return named
-    return None
+    named = stamp.read(nb.metadata)
+    if named is None:
+        return None
+    try:
+        store.get(Record, named.record)
+    except MlreproError:
+        return None
+    return named.record
 
 
 def _needs_blob(nb: NotebookNode, record: Record) -> bool:

@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from mlrepro_nb.capture import assemble
+from mlrepro_nb.capture.randomness.replay import VARIABLE as REPLAY
 from mlrepro_nb.dataflow import read_cell
-from mlrepro_nb.errors import ToolError
-from mlrepro_nb.execute import CellError, Execution, run, workspace
-from mlrepro_nb.model import Record, Report, digest_bytes
+from mlrepro_nb.errors import MlreproError, ToolError, UsageError
+from mlrepro_nb.execute import CellError, Execution, Workspace, run, workspace
+from mlrepro_nb.model import Record, Report, Step, digest_bytes
+from mlrepro_nb.store import write_atomically
 from mlrepro_nb.verify._reference import Reference
 from mlrepro_nb.verify.attribute.sources import string_literals
 
@@ -37,14 +39,19 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
 
 def rerun(
     reference: Reference, *, kernel: str | None, timeout: float | None, total: float | None,
-    report: Report,
+    report: Report, fed: bytes | None = None, restore: bool = False,
 ) -> Rerun:  # fmt: skip
-    """Run the notebook of a reference with the parameters of its reference run."""
+    """Run the notebook of a reference with the parameters of its reference run.
+
+    What was recorded of its entropy is fed back where it is given as `fed`; with
+    `restore` the inputs that the recorded run overwrote are put back, if they were kept.
+    """
     outside = _outside(reference)
     with workspace(
         reference.root, keep=reference.folder, outside=outside, report=report
     ) as scratch:
         path = scratch.path(reference.folder) / reference.path.name
+        unrestored = _restore(reference, scratch) if restore else ()
         execution = run(
             reference.nb,
             cwd=path.parent,
@@ -52,7 +59,10 @@ def rerun(
             kernel=kernel,
             timeout=timeout,
             total_timeout=total,
-            environment={"MLREPRO_NOTEBOOK": str(path)},
+            environment={
+                "MLREPRO_NOTEBOOK": str(path),
+                **_to_feed(fed, scratch.base, reference.record),
+            },
             allow_errors=True,
             mode="verify",
             startup=_redirect(reference, scratch.base),
@@ -61,7 +71,7 @@ def rerun(
         record, gaps = _record(execution, reference, scratch.root)
         prefix = str(scratch.base)
         nb = _mapped(execution.nb, scratch.original)
-        notes = (*execution.gaps, *gaps, *scratch.notes)
+        notes = (*execution.gaps, *gaps, *scratch.notes, *unrestored)
     outputs = {
         index: list(cell.outputs)
         for index, cell in zip(execution.positions, nb.cells, strict=True)
@@ -74,6 +84,48 @@ def rerun(
         nb=nb, outputs=outputs, error=stopped, record=record, prefix=prefix, gaps=notes,
         duration=execution.duration,
     )  # fmt: skip
+
+
+def recorded_entropy(reference: Reference, report: Report) -> bytes | None:
+    """Return what the recorded run drew from the system, as far as it was kept.
+
+    Raises
+    ------
+    UsageError
+        There is no record, or it kept nothing of what it drew.
+    """
+    record, store = reference.record, reference.store
+    if record is None or store is None:
+        raise UsageError(
+            "There is no record whose entropy could be fed back.",
+            "Record the notebook first: mlrepro record NOTEBOOK",
+        )
+    kept = record.randomness.replay
+    if kept is None and "unseeded" in record.randomness.cells.values():
+        raise UsageError(
+            "The record keeps nothing of the entropy that its run drew.",
+            "What can be fed back is kept by newer versions: record the notebook again",
+        )
+    if kept is None:
+        report(Step(message="nothing to feed back: all that was drawn was seeded", log=True))
+        return None
+    return store.blobs.get(kept)
+
+
+_AT_START = (
+    "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "CUBLAS_WORKSPACE_CONFIG", "XLA_FLAGS",
+)  # fmt: skip
+"""Variables that are part of chance, and are read when a process starts."""
+
+
+def _to_feed(fed: bytes | None, folder: Path, record: Record | None) -> dict[str, str]:
+    if fed is None or record is None:
+        return {}
+    path = folder / "mlrepro-replay.json"
+    path.write_bytes(fed)
+    variables = record.environment.variables
+    return {name: variables[name] for name in _AT_START if name in variables} | {REPLAY: str(path)}
 
 
 def _record(
@@ -119,6 +171,25 @@ def _mapped(nb: Any, original: Any) -> Any:
         if cell.cell_type == "code":
             cell["outputs"] = change(cell["outputs"])
     return mapped
+
+
+def _restore(reference: Reference, scratch: Workspace) -> tuple[str, ...]:
+    """Put the inputs that the recorded run overwrote into the copy; return what went wrong."""
+    wrong = []
+    for access in reference.record.data if reference.record is not None else ():
+        if access.kept is None or access.repo_path is None or reference.store is None:
+            continue
+        path = scratch.path(reference.root) / access.repo_path
+        try:
+            # A folder of the copy may be a link into the project.
+            if not path.parent.resolve().is_relative_to(scratch.base):
+                msg = "its folder is not copied"
+                raise OSError(0, msg)
+            write_atomically(path, reference.store.blobs.get(access.kept))
+        except (MlreproError, OSError) as error:
+            said = error.message if isinstance(error, MlreproError) else error.strerror
+            wrong.append(f"{access.repo_path} was not put back: {said}.")
+    return tuple(wrong)
 
 
 def _outside(reference: Reference) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 import time
@@ -10,7 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from mlrepro_nb import stamp
 from mlrepro_nb.capture import MASK, mask_outputs
+from mlrepro_nb.execute import portable
 from mlrepro_nb.model import (
     Cause,
     CellVerdict,
@@ -28,7 +31,7 @@ from mlrepro_nb.verify._reference import (
     raised,
     reference_cells,
 )
-from mlrepro_nb.verify._rerun import Rerun, rerun
+from mlrepro_nb.verify._rerun import Rerun, recorded_entropy, rerun
 from mlrepro_nb.verify.attribute import Case, Seen, attribute, needs_second_run, without_effect
 from mlrepro_nb.verify.attribute.recorded import recorded_outputs, stored_digests
 from mlrepro_nb.verify.attribute.sources import in_slice
@@ -49,6 +52,9 @@ def verify(
     reference: Path | None = None,
     rtol: float = 1e-9,
     atol: float = 1e-12,
+    replay: bool = False,
+    restore: bool = False,
+    rehash: bool = False,
     report: Report = silent,
 ) -> Verification:
     """Run a notebook again in a fresh kernel and say whether it gives the same.
@@ -75,6 +81,15 @@ def verify(
         An executed notebook whose outputs are the reference.
     rtol, atol : float
         Floats agree within ``atol + rtol * |reference|``.
+    replay : bool
+        Feed the entropy of the recorded run back, so that what it drew from
+        unseeded generators is drawn again.
+    restore : bool
+        Start from the inputs as the recorded run read them, where it overwrote
+        them itself and they were kept.
+    rehash : bool
+        Read every file again to see whether it changed, also those whose status
+        says that they did not.
 
     Raises
     ------
@@ -85,25 +100,33 @@ def verify(
     found = locate(target, store=store, notebook=notebook, outputs=reference)
     check_output(output, found)
     cells = reference_cells(found)
-    first = rerun(found, kernel=kernel, timeout=timeout, total=total_timeout, report=report)
+    run_again = functools.partial(
+        rerun, found, kernel=kernel, timeout=timeout, total=total_timeout, report=report,
+        fed=recorded_entropy(found, report) if replay else None, restore=restore,
+    )  # fmt: skip
+    first = run_again()
     case = Case(
         cells, record=found.record, rerun=first.record, root=found.root, folder=found.folder,
         notebook=found.path, prefix=first.prefix, language=found.nb.metadata.get("language_info"),
+        store=found.store, rehash=rehash,
     )  # fmt: skip
     tolerance = (rtol, atol)
     _hold_against(case, first, tolerance)
     if needs_second_run(case):
         report(Step(message="running once more, to tell chance from change"))
-        second = rerun(found, kernel=kernel, timeout=timeout, total=total_timeout, report=report)
-        _repeat(case, second, tolerance)
+        _repeat(case, run_again(), tolerance)
     causes = attribute(case)
     verdicts = [_verdict(cell, case, causes) for cell in case.cells.values()]
+    overall = _overall(case, verdicts)
+    again = found.store.put(first.record) if found.store and first.record else None
+    if again is not None:
+        first.nb.metadata[stamp.KEY] = str(stamp.Stamp(record=again, verdict=overall))
     executed = _write(first, found, output)
     result = Verification(
-        verdict=_overall(case, verdicts),
+        verdict=overall,
         notebook=found.name,
         record=found.digest,
-        rerun=found.store.put(first.record) if found.store and first.record else None,
+        rerun=again,
         cells=tuple(verdicts),
         causes=_distinct(causes.values()) or _distinct(without_effect(case)),
         executed=str(executed),
@@ -170,7 +193,8 @@ def _compare(case: Case, cell: Seen, tolerance: tuple[float, float]) -> Differen
     difference = compare_cell(cell.reference, cell.outputs, context)
     if difference.level == "different" and MASK in str(cell.reference):
         # The outputs that a record keeps have their secrets masked.
-        return compare_cell(cell.reference, mask_outputs(cell.outputs), context)
+        sources = [other.source for other in case.cells.values()]
+        return compare_cell(cell.reference, mask_outputs(cell.outputs, sources), context)
     return difference
 
 
@@ -255,5 +279,7 @@ def _write(first: Rerun, found: Reference, output: Path | None) -> Path:
 
 
 def _plain(nb: Any) -> Any:
+    if "papermill" in nb.metadata:
+        nb.metadata["papermill"] = portable(nb)["metadata"]["papermill"]
     nb.nbformat, nb.nbformat_minor = 4, max(5, nb.get("nbformat_minor", 5))
     return nb

@@ -60,7 +60,7 @@ def test_a_run_is_recorded_and_the_notebook_left_alone(repository: Path) -> None
     executed = Store.find().blobs.get(record["results"]["notebook"])
     assert json.loads(executed)["cells"]
     stamped = json.loads((repository / "sub" / "out.ipynb").read_text())
-    assert stamped["metadata"]["mlrepro"] == {"record": said["digest"]}
+    assert stamped["metadata"]["_mlrepro"] == f"{said['digest']} recorded v1"
 
 
 def test_a_notebook_that_raises_is_kept_and_exits_with_1(repository: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ STDERR = "application/vnd.jupyter.stderr"
 ERROR = "application/vnd.jupyter.error"
 
 OUTPUT_TYPES = frozenset({"stream", "display_data", "execute_result", "error"})
-_MESSAGES = OUTPUT_TYPES | {"update_display_data", "clear_output", "status"}
+_MESSAGES = OUTPUT_TYPES | {"update_display_data", "clear_output", "status", "comm_open"}
 
 _KEPT_EXECUTIONS = 64
 """Executions whose displays are still followed: an update may come cells later."""
@@ -70,7 +71,8 @@ class OutputTap:
     """Listens to what a kernel publishes for its executions.
 
     Wraps ``send`` of the kernel's session, which every output passes; what is
-    sent is not changed. A stream is coalesced as nbformat does it.
+    sent is not changed. A stream is coalesced as nbformat does it. Only digests
+    are kept: a cell may print gigabytes.
 
     Parameters
     ----------
@@ -87,7 +89,10 @@ class OutputTap:
         self._clear: set[str] = set()
         self._displays: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         self.changed: set[str] = set()
-        """Requests whose displays were updated since they were read last."""
+        """Requests whose outputs changed since they were read last."""
+        self._read: set[str] = set()
+        self.comms: dict[str, str] = {}
+        """The request during which the kernel opened each comm, by its id."""
         self._send = session.send
         self._wrapper: Any = None
 
@@ -117,13 +122,15 @@ class OutputTap:
         while len(self._outputs) >= _KEPT_EXECUTIONS:
             oldest = next(iter(self._outputs))
             del self._outputs[oldest]
+            self._read.discard(oldest)
         self._outputs[request] = []
 
     def digests(self, request: str) -> list[dict[str, Any]]:
         """Return the outputs of a request so far: their types and digests."""
         self.changed.discard(request)
+        self._read.add(request)
         return [
-            {"output_type": output["output_type"], "data": output_digests(_joined(output))}
+            {"output_type": output["output_type"], "data": _digests_of(output)}
             for output in self._outputs.get(request, ())
         ]
 
@@ -141,6 +148,9 @@ class OutputTap:
         if kind == "update_display_data":
             self._update(content)
             return
+        if kind == "comm_open":
+            self.comms[str(content.get("comm_id"))] = request
+            return
         outputs = self._outputs.get(request)
         if outputs is None:
             return
@@ -153,14 +163,14 @@ class OutputTap:
         if request in self._clear:
             self._clear.discard(request)
             outputs.clear()
+        if request in self._read:  # a thread prints when its cell is done
+            self.changed.add(request)
         if kind == "stream":
             last = outputs[-1] if outputs else None
-            if last and last["output_type"] == "stream" and last["name"] == content["name"]:
-                last["parts"].append(content["text"])
-            else:
-                outputs.append(
-                    {"output_type": "stream", "name": content["name"], "parts": [content["text"]]}
-                )
+            if not (last and last["output_type"] == "stream" and last["name"] == content["name"]):
+                last = {"output_type": "stream", "name": content["name"], "sum": hashlib.sha256()}
+                outputs.append(last)
+            last["sum"].update(str(content["text"]).encode("utf-8", "surrogatepass"))
             return
         output = {"output_type": kind, **{k: content.get(k) for k in ("data", "ename", "evalue")}}
         outputs.append(output)
@@ -171,12 +181,19 @@ class OutputTap:
     def _update(self, content: Any) -> None:
         display = str((content.get("transient") or {}).get("display_id"))
         for request, output in self._displays.get(display, ()):
+            output.pop("digests", None)
             output["data"] = content.get("data")
             self.changed.add(request)
 
 
-def _joined(output: dict[str, Any]) -> dict[str, Any]:
-    if "parts" in output:
-        output["parts"] = ["".join(output["parts"])]
-        return {**output, "text": output["parts"][0]}
-    return output
+def _digests_of(output: dict[str, Any]) -> dict[str, str]:
+    """Return an output's digests, and let go of its content."""
+    if "sum" in output:
+        mime = STDERR if output["name"] == "stderr" else STDOUT
+        return {mime: f"sha256:{output['sum'].hexdigest()}"}
+    if "digests" not in output:
+        output["digests"] = output_digests(output)
+        for name in ("data", "ename", "evalue"):
+            output.pop(name, None)
+    digests: dict[str, str] = output["digests"]
+    return digests

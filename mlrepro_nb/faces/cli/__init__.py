@@ -10,6 +10,7 @@ import click
 
 from mlrepro_nb import __version__
 
+_READ_RECORDS = frozenset({"verify", "build", "trace", "log", "show", "diff", "stamp"})
 _COMMANDS = {
     "record": "Run a notebook headless and record what made its results.",
     "verify": "Run a notebook again and say whether, and if not why, it reproduces.",
@@ -19,6 +20,8 @@ _COMMANDS = {
     "log": "List what the store has.",
     "show": "Print one record.",
     "diff": "Say what changed between two records.",
+    "stamp": "Write into a notebook's file which record it is from.",
+    "kernel": "Install a kernel that records and has all settings in time.",
 }
 
 
@@ -35,6 +38,14 @@ class _Verbs(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        if found[0] in _READ_RECORDS and not {"-h", "--help"} & set(args):
+            _recover(args[1:])
+        return found
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # The one-line helps stand above so that listing them imports no verb.
         with formatter.section("Commands"):
@@ -50,6 +61,28 @@ class _Verbs(click.Group):
 
             explain(error)
             ctx.exit(error.exit_code)
+
+
+def _recover(arguments: list[str]) -> None:
+    """Make records of what killed kernels had reported, so that a verb finds what ran."""
+    from pathlib import Path
+
+    from mlrepro_nb.errors import MlreproError
+    from mlrepro_nb.store import Store
+
+    files = (Path(argument) for argument in arguments if argument.endswith(".ipynb"))
+    for start in {Path.cwd(), *(file.resolve().parent for file in files if file.is_file())}:
+        try:
+            store = Store.find(start)
+            if not any(store.journals.folder.glob("*.jsonl")):
+                continue
+            from mlrepro_nb.record import recover
+
+            for digest in recover(store):
+                said = f"Recovered {digest[7:19]} from a kernel that ended before its last report."
+                click.echo(said, err=True)
+        except (MlreproError, OSError):
+            continue  # the verb itself says what is wrong with the store
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})

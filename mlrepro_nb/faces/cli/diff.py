@@ -24,12 +24,16 @@ def command(before: str, after: str, everything: bool, as_json: bool) -> None:
     record) or a JSON file that holds a record. Exits with 0 when nothing
     changed, with 1 when something did.
     """
+    import functools
+
+    from mlrepro_nb.capture.data.trees import stored_listing
     from mlrepro_nb.changes import changes
     from mlrepro_nb.store import Store
 
     store = Store.find()
     (digest_a, a), (digest_b, b) = store.find_record(before), store.find_record(after)
-    found = [c for c in changes(a, b) if c.used or everything]
+    listing = functools.partial(stored_listing, store)
+    found = [c for c in changes(a, b, listing) if c.used or everything]
     if as_json:
         print_json({"before": digest_a, "after": digest_b, "changes": found})
     else:

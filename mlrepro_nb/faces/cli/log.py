@@ -21,17 +21,14 @@ def command(
 ) -> None:
     """List what the store has, newest first; all of it, or one NOTEBOOK's.
 
-    What a killed kernel had reported is made into a record first. A session is a
+    What a killed kernel had reported was made into a record first. A session is a
     kernel that is still alive: `%mlrepro record` in it makes a record at once.
     """
     from pathlib import Path
 
-    from mlrepro_nb.record import recover
     from mlrepro_nb.store import Store
 
     store = Store.find()
-    for digest in recover(store) if store.exists else ():
-        click.echo(f"Recovered {short(digest)} from a kernel that was killed.", err=True)
     if reindex:
         click.echo(f"{store.reindex()} documents indexed.", err=True)
     entries = store.entries(DOCUMENTS[kind] if kind else None, limit=10_000)

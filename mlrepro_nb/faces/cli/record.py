@@ -20,11 +20,21 @@ from mlrepro_nb.faces.cli._console import print_json, progress
 @click.option("--inplace", is_flag=True, help="Write the executed copy over the notebook.")
 @click.option("--kernel", metavar="NAME", help="Run it in this kernelspec.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for a cell.")
+@click.option("--no-lock", is_flag=True, help="Do not resolve the lock of the environment.")
+@click.option("--rehash", is_flag=True, help="Read unchanged files again, too.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    envvar="MLREPRO_DEEP",
+    help="Have strace follow the kernel: no file that it or a child opens is missed (Linux).",
+)
+@click.option("--redact", is_flag=True, help="Mask secrets in the outputs of the executed copy.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context, notebook: Path, pairs: tuple[tuple[str, str], ...], file: Path | None,
-    output: Path | None, inplace: bool, kernel: str | None, timeout: float | None, as_json: bool,
+    output: Path | None, inplace: bool, kernel: str | None, timeout: float | None, no_lock: bool,
+    rehash: bool, deep: bool, redact: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run NOTEBOOK headless in a fresh kernel and record what made its results.
 
@@ -39,7 +49,8 @@ def command(
     with progress() as report:
         digest, made = record(
             notebook, parameters=parameters, output=output, inplace=inplace, kernel=kernel,
-            timeout=timeout, report=report,
+            timeout=timeout, lock=not no_lock, rehash=rehash, deep=deep, redact=redact,
+            report=report,
         )  # fmt: skip
     if as_json:
         print_json({"digest": digest, "status": made.results.status, "record": made})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlrepro_nb.faces.cli._console import print_json
-from mlrepro_nb.model import short
+from mlrepro_nb.model import revived, short
 
 if TYPE_CHECKING:
     from mlrepro_nb.model import Record
@@ -54,13 +54,15 @@ def summary(record: Record) -> dict[str, str]:
     imported = [d for d in environment.distributions if d.imported]
     kinds = list(record.randomness.cells.values())
     peak = record.hardware.peak
-    parameters = {**record.parameters.mlflow, **record.parameters.papermill}
+    parameters = {**record.parameters.mlflow, **revived(record.parameters.papermill)}
     runs = [f"MLflow run {r.run_id}" for r in record.lineage.runs]
     status = results.status if results.error is None else f"{results.status}: {results.error}"
     return {
         "code": f"{code.notebook} at {commit}{dirty}, {len(code.cells)} cells run",
         "data": "\n".join(
             f"{verb} {a.repo_path or a.path}  {short(a.digest) if a.digest else 'not hashed'}"
+            + (f"  {a.files} files" if a.files is not None else "")
+            + (f"  {a.version}" if a.version else "")
             + (f"  cell {a.cell}" if a.cell is not None else "")
             for verb, accesses in (("read", reads), ("wrote", writes))
             for a in accesses

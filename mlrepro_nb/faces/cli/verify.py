@@ -42,16 +42,29 @@ _STYLES = {
     "--reference", type=click.Path(path_type=Path),
     help="An executed notebook whose outputs are the reference.",
 )  # fmt: skip
+@click.option(
+    "--replay", is_flag=True, help="Feed back what the recorded run drew from the system."
+)
+@click.option(
+    "--restore", is_flag=True, help="Start from the inputs that the recorded run overwrote."
+)
+@click.option("--rehash", is_flag=True, help="Read unchanged files again, too.")
+@click.option("--stamp", is_flag=True, help="Write the verdict into the notebook's metadata.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.pass_context
 def command(
     ctx: click.Context, /, target: str, as_json: bool, output: Path | None, quiet: bool,
-    **options: Any,
+    stamp: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run a notebook again and say whether it gives the same; if not, why and how to fix it.
 
     TARGET is a notebook, a record's digest (or its beginning), or a JSON file that
-    holds a record. Nothing of the project is changed: the run happens in a copy.
+    holds a record. Nothing of the project is changed, but by --stamp one line of the
+    notebook's metadata: the run happens in a copy.
+
+    A notebook that draws from unseeded generators gives something else each time.
+    --replay runs it with the entropy of the recorded run, so that the rest of it can
+    be verified; identifiers and keys (uuid4, secrets, os.urandom) are drawn anew.
     """
     from mlrepro_nb.model import REPRODUCED
     from mlrepro_nb.verify import verify
@@ -62,7 +75,18 @@ def command(
         print_json(found)
     else:
         _show(found)
+    if stamp:
+        _stamp(found, options["notebook"])
     ctx.exit(0 if found.verdict in REPRODUCED else 1)
+
+
+def _stamp(found: Verification, notebook: Path | None) -> None:
+    from mlrepro_nb import record
+    from mlrepro_nb.store import project_root
+
+    path = notebook or (project_root() or Path.cwd()) / found.notebook
+    done = record.stamp(path)
+    click.echo(done.reason or f"{done.notebook}: {done.stamp}", err=True)
 
 
 def _show(found: Verification) -> None:

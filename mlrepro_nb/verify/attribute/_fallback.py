@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mlrepro_nb.model import Cause
-from mlrepro_nb.verify.attribute import order, recorded
+from mlrepro_nb.verify.attribute import order, recorded, state
 from mlrepro_nb.verify.attribute.case import Case, cause
 
 
@@ -36,8 +36,10 @@ def recorded_reason(case: Case, index: int) -> Cause | None:
     for changed, reader in recorded.changed_files(case):
         if reader in upstream:
             return changed
-    moved = order.out_of_order(case, index)
-    return moved or order.deleted(case, index) or recorded.version_drift(case, index)
+    for explain in (order.out_of_order, state.moved_widget, state.made_elsewhere):
+        if found := explain(case, index):
+            return found
+    return recorded.version_drift(case, index)
 
 
 def python2(index: int, subject: str, evidence: str) -> Cause:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlrepro_nb.dataflow import Flow, read_cell
-from mlrepro_nb.model import Cause, Record, digest_text
+from mlrepro_nb.model import Cause, ExecutedCell, Record, digest_text
+from mlrepro_nb.store import Store
 from mlrepro_nb.verify.attribute.sources import Source, find_sources
 from mlrepro_nb.verify.compare import Difference
 
@@ -50,14 +51,22 @@ class Case:
         Of the reference run, and of the rerun.
     root, folder : Path
         The project, and the notebook's folder in it.
+    store : Store, optional
+        Where the record came from.
+    rehash : bool
+        Hash files again that have not changed since they were hashed.
     """
 
     def __init__(
         self, cells: Mapping[int, Seen], *, record: Record | None, rerun: Record | None,
         root: Path, folder: Path, notebook: Path, prefix: str = "",
-        language: Mapping[str, Any] | None = None,
+        language: Mapping[str, Any] | None = None, store: Store | None = None,
+        rehash: bool = False,
     ) -> None:  # fmt: skip
         self.cells = dict(cells)
+        self.store = store
+        self.digests = (store.digests.rehashing() if rehash else store.digests) if store else None
+        """Digests of files that were hashed before, if there is a store."""
         self.record, self.rerun = record, rerun
         self.root, self.folder, self.notebook = root, folder, notebook
         self.prefix = prefix
@@ -80,6 +89,8 @@ class Case:
         recorded = {cell.id for cell in self.record.code.cells}
         digests = {digest_text(cell.source): index for index, cell in self.cells.items()}
         for execution in self.record.code.cells:
+            if execution.origin != "notebook":
+                continue
             if execution.id in ids:
                 found[execution.order] = ids[execution.id]
             elif execution.digest in digests:
@@ -87,6 +98,15 @@ class Case:
             elif execution.index in self.cells and self.cells[execution.index].id not in recorded:
                 found[execution.order] = execution.index
         return found
+
+    def last_execution(self, index: int) -> ExecutedCell | None:
+        """Return the last execution of a cell in the record."""
+        if self.record is None:
+            return None
+        return next(
+            (e for e in reversed(self.record.code.cells) if self.index_of.get(e.order) == index),
+            None,
+        )
 
     def here(self, execution: int | None, cell: int | None) -> int | None:
         """Return the cell of the file that an execution of the record ran."""

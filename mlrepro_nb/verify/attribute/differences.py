@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from mlrepro_nb.model import Cause
-from mlrepro_nb.verify.attribute import order, recorded
+from mlrepro_nb.model import Cause, GeneratorUse, Record
+from mlrepro_nb.verify.attribute import environment, order, recorded, state
 from mlrepro_nb.verify.attribute.case import Case, Seen, cause
 from mlrepro_nb.verify.attribute.sources import (
     Kind,
@@ -114,9 +114,24 @@ def _drawn(case: Case, upstream: frozenset[int]) -> Iterator[Cause]:
             # Importing a library may draw; that shows in no result.
             if cell is not None and _only_imports(case, cell):
                 continue
-            if not use.seeded and cell in upstream and cell is not None:
+            # What a library drew for an id, or a thread between two cells, is not the cell's.
+            if use.seeded or use.by is not None or use.outside:
+                continue
+            if cell in upstream and cell is not None:
                 yield _unseeded(cell, use.generator, f"the state of {use.generator} moved in cell "
-                                f"{cell}, and nothing had seeded it")  # fmt: skip
+                                f"{cell}, and {_not_seeded(record, use)}")  # fmt: skip
+
+
+def _not_seeded(record: Record, use: GeneratorUse) -> str:
+    seeds = [
+        s for s in record.randomness.seeds
+        if s.generator == use.generator and (s.execution or 0) <= use.execution
+    ]  # fmt: skip
+    last = seeds[-1] if seeds else None
+    if last is None or last.source not in ("clock", "entropy"):
+        return "nothing had seeded it"
+    source = "the time" if last.source == "clock" else "the operating system's entropy"
+    return f"it had been seeded with {source}, which is another in each run"
 
 
 def _only_imports(case: Case, cell: int) -> bool:
@@ -205,7 +220,7 @@ def _changed_data(case: Case, index: int) -> Cause | None:
 
 
 def _local_edit(case: Case, index: int) -> Cause | None:
-    edits = recorded.local_edits(case)
+    edits = {**recorded.local_edits(case), **environment.edited_packages(case)}
     for cell in case.flow.upstream(index):
         flow = case.flow.by_index.get(cell)
         for name in flow.imports.values() if flow else ():
@@ -386,7 +401,10 @@ def _file_of(case: Case, literal: str) -> Path | None:
 
 
 def _self_overwrite(case: Case, index: int) -> Cause | None:
-    """Without a record: an upstream file is read first and written later."""
+    """An upstream file is read first and written later: by the record, else by the source."""
+    for found, cell in recorded.changed_files(case):
+        if found.kind == "self-overwrite" and cell in case.flow.upstream(index):
+            return found
     read: dict[str, int] = {}
     for flow in case.flow.cells:
         writes = written_files(flow)
@@ -410,7 +428,9 @@ _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     _self_overwrite,
     _changed_data,
     _local_edit,
-    order.deleted,
+    state.moved_widget,
+    state.made_elsewhere,
+    state.taken_from_history,
     order.out_of_order,
     _version_shown,
     recorded.version_drift,
@@ -425,6 +445,7 @@ _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     _lost,
     _remote,
     _listing,
+    environment.startup_changed,
     recorded.edited_output,
 )
 

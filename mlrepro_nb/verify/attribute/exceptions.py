@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import Cause
-from mlrepro_nb.verify.attribute import interfaces, order, paths, recorded
+from mlrepro_nb.verify.attribute import environment, interfaces, paths, recorded, state
 from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
 from mlrepro_nb.verify.attribute._names import PYTHON2_NAMES
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
@@ -46,6 +47,8 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
         )  # fmt: skip
     if ename in ("SyntaxError", "IndentationError", "TabError"):
         return _syntax(case, index, ename, evalue)
+    if ename in ("NameError", "KeyError") and (numbered := state.taken_from_history(case, index)):
+        return numbered
     if ename in ("NameError", "UnboundLocalError"):
         return _name(case, index, ename, evalue)
     if ename in ("ModuleNotFoundError", "ImportError"):
@@ -93,11 +96,13 @@ def _name(case: Case, index: int, ename: str, evalue: str) -> Cause:
             f"Move cell {later[0]} before cell {index}",
         )  # fmt: skip
     if not definers or not name:
-        for execution in order.gone(case):
-            from mlrepro_nb.dataflow import read_cell
-
-            if name in read_cell(-1, execution.source).defines:
-                return order.deletion(index, name, execution)
+        if made := state.name_made_elsewhere(case, index, name):
+            return made
+        for execution in state.gone(case):
+            if name in execution.defines or name in read_cell(-1, execution.source).defines:
+                return state.deletion(index, name, execution)
+        if started := environment.startup_name(case, index, name):
+            return started
         edited = recorded.edited_cells(case)
         for cell, found in edited.items():
             ran = [e for e in case.record.code.cells if case.index_of.get(e.order) == cell] if (

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from mlrepro_nb.dataflow import read_cell
-from mlrepro_nb.model import Cause, ExecutedCell
+from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute.case import Case, cause
 
 
@@ -30,7 +27,8 @@ def out_of_order(case: Case, index: int) -> Cause | None:
         stored = case.flow.reaching(cell, order)
         for name, here in sorted(case.flow.reaching(cell).items()):
             there = stored.get(name)
-            if there is None or there == here or _imported(case, name, there, here):
+            # A cell that found its own earlier result ran twice: `repeated` says so.
+            if there in (None, here, cell) or _imported(case, name, there, here):
                 continue
             if there > cell:
                 evidence = (
@@ -103,38 +101,6 @@ def shifted_stream(case: Case, index: int) -> Cause | None:
     return None
 
 
-def deleted(case: Case, index: int) -> Cause | None:
-    """Say whether a cell that ran, and is no longer in the file, made what a cell uses."""
-    upstream = case.flow.upstream(index)
-    used: dict[str, int] = {}
-    for cell in sorted(upstream, reverse=True):
-        for name in case.flow.by_index[cell].uses if cell in case.flow.by_index else ():
-            used[name] = cell
-    for execution in gone(case):
-        made = read_cell(-1, execution.source)
-        for name in sorted((made.defines | made.mutates) & set(used) - set(made.imports)):
-            return deletion(used[name], name, execution)
-    return None
-
-
-def deletion(cell: int, name: str, execution: ExecutedCell) -> Cause:
-    """Return the cause where the record still has the cell that the file has not."""
-    return cause(
-        "deleted-definition", cell, name,
-        f"{name!r} was set by a cell that ran (execution {execution.order}) and is no longer in "
-        "the file",
-        f"Put it back before cell {cell}:\n{_excerpt(execution.source)}",
-    )  # fmt: skip
-
-
-def gone(case: Case) -> Iterator[ExecutedCell]:
-    """Yield executions of the record whose cell the file does not hold."""
-    if case.record is not None:
-        for execution in case.record.code.cells:
-            if execution.order not in case.index_of and execution.status == "ok":
-                yield execution
-
-
 def gaps(case: Case) -> dict[int, int]:
     """Return for cells before whose execution count others are missing how many."""
     counted = sorted((c.count, c.index) for c in case.cells.values() if c.count is not None)
@@ -165,7 +131,3 @@ def _imported(case: Case, name: str, one: int | None, other: int | None) -> bool
 def _counts(case: Case, *cells: int) -> str:
     shown = [f"cell {i} is [{case.cells[i].count}]" for i in cells if case.cells[i].count]
     return ", ".join(shown) or "as recorded"
-
-
-def _excerpt(source: str) -> str:
-    return source if len(source) < 600 else source[:600] + "…"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from mlrepro_nb.capture.cells.outputs import STDERR, output_digests
+from mlrepro_nb.capture.data import tables, trees
 from mlrepro_nb.capture.data.hashing import hash_file
 from mlrepro_nb.model import Cause, CellOutput, DataAccess, Distribution, digest_text, short
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
+
+_ROWS_SECONDS = 60.0
 
 
 def edited_cells(case: Case) -> dict[int, Cause]:
@@ -45,37 +47,77 @@ def changed_files(case: Case) -> Iterator[tuple[Cause, int | None]]:
             continue
         seen.add(_key(access))
         path = _path(case, access)
-        if path is None:
-            continue
-        now = _digest(str(path))
-        if now is None or now == access.digest:
+        how = _how_changed(case, access, path) if path is not None else None
+        if path is None or how is None:
             continue
         cell = case.here(access.execution, access.cell)
         name = access.repo_path or access.path
         if _key(access) in written:
             wrote = written[_key(access)]
             # Made by this run before it was read: the file is no input.
-            if (wrote.execution or 0) < (access.execution or 0) or wrote.cell == access.cell:
+            if case.record.data.index(wrote) < case.record.data.index(access):
                 continue
             yield (
                 cause(
                     "self-overwrite", case.here(wrote.execution, wrote.cell), name,
                     f"The notebook reads {name} in cell {cell} and overwrites it in cell "
                     f"{wrote.cell}, so a second run starts from another file",
-                    f"Write to another file than {name}",
+                    _undo(case, access, name),
                 ),
                 cell,
             )  # fmt: skip
             continue
         yield (
             cause(
-                "changed-data", cell, name,
-                f"{name}, which cell {cell} reads, was {_short(access.digest)} when the notebook "
-                f"was recorded and is {_short(now)} now",
+                "changed-data", cell, name, f"{name}, which cell {cell} reads, {how}",
                 _restore(access, name),
             ),
             cell,
         )  # fmt: skip
+
+
+def _how_changed(case: Case, access: DataAccess, path: Path) -> str | None:
+    """Return how what is there now differs from what was read; None where it does not."""
+    if access.files is not None:
+        return _changed_in_folder(case, access, path)
+    now = _digest(case, str(path))
+    if now is None or now == access.digest:
+        return None
+    how = (
+        f"was {_short(str(access.digest))} when the notebook was recorded and is {_short(now)} now"
+    )
+    if access.rows is None:
+        return how
+    again = tables.rows_of([str(path)], timeout=_ROWS_SECONDS).get(str(path))
+    if again is None:
+        return how
+    same = again == access.rows
+    return f"{how}; it was only encoded anew: its rows are the same" if same else (
+        f"{how}; its rows or columns are not the same"
+    )  # fmt: skip
+
+
+def _changed_in_folder(case: Case, access: DataAccess, folder: Path) -> str | None:
+    """Say which of the files of a folder that were read are others now."""
+    if case.store is None or access.tree is None:
+        return None
+    listed = trees.stored_listing(case.store, access.tree)
+    if listed is None:
+        return None
+    found = trees.hash_tree(str(folder), listed, cache=case.digests)
+    if found is not None and found.digest == access.digest:
+        return None
+    now = trees.hash_listed(str(folder), listed, cache=case.digests)
+    gone = [name for name in listed if now[name] is None]
+    other = [name for name in listed if now[name] not in (None, listed[name])]
+    told = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for names, what in ((other, "have changed"), (gone, "are missing"))
+        if names
+    ]
+    return f"had {len(listed)} files when the notebook was recorded: {' and '.join(told)}" if (
+        told
+    ) else None  # fmt: skip
 
 
 def drifted(case: Case) -> list[tuple[Distribution | None, Distribution | None]]:
@@ -89,7 +131,7 @@ def drifted(case: Case) -> list[tuple[Distribution | None, Distribution | None]]
         one, other = old.get(name), new.get(name)
         if one and other and one.version == other.version and one.commit == other.commit:
             continue
-        if (one and one.imported) or (other and other.imported):
+        if any(d and (d.imported or d.loaded_by) for d in (one, other)):
             found.append((one, other))
     return found
 
@@ -245,7 +287,7 @@ def _wrong(stored: list[tuple[str, str]], recorded: list[tuple[str, str]]) -> in
 
 
 def _key(access: DataAccess) -> str:
-    return access.repo_path or access.path
+    return access.real or access.repo_path or access.path
 
 
 def _path(case: Case, access: DataAccess) -> Path | None:
@@ -257,18 +299,22 @@ def _path(case: Case, access: DataAccess) -> Path | None:
     return path if path.is_absolute() else case.folder / path
 
 
-@lru_cache(maxsize=4096)
-def _digest_at(path: str, _mtime: int, _size: int) -> str | None:
-    found = hash_file(path)
+def _digest(case: Case, path: str) -> str | None:
+    found = hash_file(path, cache=case.digests)
     return found.digest if found else None
 
 
-def _digest(path: str) -> str | None:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return None
-    return _digest_at(path, status.st_mtime_ns, status.st_size)
+def _undo(case: Case, access: DataAccess, name: str) -> str:
+    fix = f"Write to another file than {name}"
+    if access.kept is None or case.store is None:
+        return fix
+    blob = case.store.blobs.path(access.kept)
+    if blob.is_relative_to(case.root):
+        blob = blob.relative_to(case.root)
+    return (
+        f"{fix}. The bytes that were read are kept: `mlrepro verify --restore` starts from them, "
+        f"and `cp {blob} {name}` puts them back"
+    )
 
 
 def _restore(access: DataAccess, name: str) -> str:
