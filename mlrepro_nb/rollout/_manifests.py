@@ -227,14 +227,15 @@ def _placement(plan: Plan) -> Manifest:
             {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
         ]
     affinity: Manifest = {}
-    if needs.gpu_memory:
-        enough = {
-            "key": "nvidia.com/gpu.memory",
-            "operator": "Gt",
-            "values": [str(needs.gpu_memory - 1)],
-        }
+    # A node's label must be above a number: there is no "at least".
+    enough = [
+        {"key": f"nvidia.com/gpu.{label}", "operator": "Gt", "values": [str(least - 1)]}
+        for label, least in (("memory", needs.gpu_memory), ("compute.major", needs.gpu_compute))
+        if least
+    ]
+    if enough:
         affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {
-            "nodeSelectorTerms": [{"matchExpressions": [enough]}]
+            "nodeSelectorTerms": [{"matchExpressions": enough}]
         }
     if needs.gpu_products:
         same = {

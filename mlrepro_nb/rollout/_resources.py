@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from mlrepro_nb.errors import UsageError
-from mlrepro_nb.model import Record
+from mlrepro_nb.model import Gpu, Record
 from mlrepro_nb.rollout._names import (
     label_value,
     mebibytes,
@@ -24,6 +24,8 @@ STEP = 64
 GPU_STEP = 256
 LEAST_MEMORY = 128
 LEAST_SCRATCH = 256
+AMPERE = 8
+"""Compute capability from which on bfloat16 and flash attention are computed in hardware."""
 FEW_SAMPLES = 10
 """Below this many samples a peak may have been missed."""
 
@@ -44,6 +46,8 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     gpu_resource: str = "nvidia.com/gpu"
     gpu_memory: int = 0
     """MiB that one GPU must have; 0 where it is not known."""
+    gpu_compute: int = 0
+    """Major compute capability that a GPU must have; 0 where it is not known."""
     gpu_products: tuple[str, ...] = ()
     """As the nodes' label has them; preferred, not required."""
     scratch: str = f"{LEAST_SCRATCH}Mi"
@@ -115,9 +119,11 @@ def _memory(
     least = LEAST_MEMORY if workload == "Job" else SERVER_MEMORY
     value = mebibytes(peak.memory * MARGIN, STEP, least)
     floor = f", at least {least}Mi" if value == f"{least}Mi" else ""
+    how = peak.figures.get("memory")
     source["memory"] = (
-        f"peak of the run {math.ceil(peak.memory / 2**20)}Mi in {peak.samples} samples × {MARGIN}"
-        f"{floor}; {_confidence(record, workload)}"
+        f"peak of the run {_mib(peak.memory)} in {peak.samples} samples"
+        f"{f' ({how.source})' if how else ''} × {MARGIN}{floor}; "
+        f"{_confidence(record, workload, 'memory')}"
     )
     return value
 
@@ -135,7 +141,7 @@ def _cpu(
     peak = record.hardware.peak
     source["cpu"] = (
         f"95th percentile of the run {peak.cpu:.2f} cores in {peak.samples} samples; "
-        f"{_confidence(record, workload)}"
+        f"{_confidence(record, workload, 'cpu')}"
     )
     return millicores(peak.cpu)
 
@@ -159,7 +165,7 @@ def _storage(
     scratch = mebibytes(MARGIN * (read + 2 * written), STEP, LEAST_SCRATCH)
     results = mebibytes(MARGIN * written, STEP, LEAST_SCRATCH)
     source["storage"] = (
-        f"{math.ceil(read / 2**20)}Mi read and {math.ceil(written / 2**20)}Mi written by the run "
+        f"{_mib(read)} read and {_mib(written)} written by the run "
         f"× {MARGIN}, at least {LEAST_SCRATCH}Mi; medium confidence"
     )
     return scratch, results
@@ -207,26 +213,75 @@ def _gpus(record: Record | None, given: int | None, source: dict[str, str]) -> R
     if used[0].mig and (profile := re.search(r"\d+g\.\d+gb", used[0].product)):
         # One slice: a process sees only one, whatever it is given.
         return Resources(gpus=1, gpu_resource=f"nvidia.com/mig-{profile.group()}")
-    peak, need = record.hardware.peak.gpu_memory, 0
-    if peak > 0:
-        card = min(gpu.memory for gpu in used) // 2**20
-        need = GPU_STEP * math.ceil(peak * MARGIN / 2**20 / GPU_STEP)
-        # The card that was enough is enough.
-        need = min(need, card) if card else need
-        source["gpu-memory"] = (
-            f"peak of the run {math.ceil(peak / 2**20)}Mi × {MARGIN}, at most the card's own "
-            f"{card}Mi; medium confidence"
-        )
     products = {label_value(gpu.product) for gpu in used} - {""}
-    return Resources(gpus=count, gpu_memory=need, gpu_products=tuple(sorted(products)))
+    return Resources(
+        gpus=count,
+        gpu_memory=_gpu_memory(record, used, source),
+        gpu_compute=_gpu_compute(record, used, source),
+        gpu_products=tuple(sorted(products)),
+    )
 
 
-def _confidence(record: Record, workload: Workload) -> str:
-    if record.hardware.peak.samples < FEW_SAMPLES:
+def _gpu_memory(record: Record, used: list[Gpu], source: dict[str, str]) -> int:
+    """Return the MiB that each GPU must have: what the fullest of them held, and a margin."""
+    measured = [gpu.use for gpu in used if gpu.use is not None and gpu.use.memory > 0]
+    card = min(gpu.memory for gpu in used) // 2**20
+    if measured:
+        most = max(measured, key=lambda use: use.memory)
+        peak, figure = most.memory, most.figure
+        what = f"peak of the run {_mib(most.memory)} ({figure.source}"
+        if most.reserved:
+            what += f": {_mib(most.reserved)} reserved, {_mib(most.overhead)} beside it"
+        what, sure = f"{what})", figure.confidence
+    elif peak := record.hardware.peak.gpu_memory:
+        what, sure = f"peak of the run {_mib(peak)}", "medium"
+    else:
+        return 0
+    need = GPU_STEP * math.ceil(peak * MARGIN / 2**20 / GPU_STEP)
+    source["gpu-memory"] = f"{what} × {MARGIN}, at most the card's own {card}Mi; {sure} confidence"
+    # The card that was enough is enough.
+    return min(need, card) if card else need
+
+
+_NEEDS_AMPERE = re.compile(r"\b(?:bfloat16|bf16|flash_attn|flash_attention)\b")
+
+
+def _gpu_compute(record: Record, used: list[Gpu], source: dict[str, str]) -> int:
+    """Return the least major compute capability that the run's code has kernels for."""
+    least = _major(record.hardware.least_capability)
+    if any(_NEEDS_AMPERE.search(cell.source) for cell in record.code.cells):
+        # The card that was enough is enough, here too.
+        own = [_major(gpu.compute_capability) for gpu in used]
+        least = max(least, min([AMPERE, *(major for major in own if major)]))
+        source["gpu-compute"] = "the notebook names bfloat16 or flash attention; medium confidence"
+    elif least:
+        source["gpu-compute"] = (
+            f"the framework's kernels begin at {record.hardware.least_capability}; high confidence"
+        )
+    return least
+
+
+def _major(capability: str | None) -> int:
+    major = (capability or "").partition(".")[0]
+    return int(major) if major.isdecimal() else 0
+
+
+def _mib(size: int) -> str:
+    return f"{math.ceil(size / 2**20)}Mi"
+
+
+def _confidence(record: Record, workload: Workload, what: str) -> str:
+    peak = record.hardware.peak
+    figure = peak.figures.get(what)
+    if figure is None:
+        sure = "high" if peak.samples >= FEW_SAMPLES else "low"
+    else:
+        sure = figure.confidence
+    if sure == "low":
         return "low confidence: few samples"
     if workload == "Deployment":
         return "medium confidence: training bounds serving from above"
-    return "high confidence"
+    return f"{sure} confidence"
 
 
 def _unknown(record: Record | None) -> str:

@@ -4,9 +4,18 @@ import msgspec
 import pytest
 
 from mlrepro_nb.errors import UsageError
-from mlrepro_nb.model import DataAccess, Gpu, Hardware, Peak, Record, ThreadPool
+from mlrepro_nb.model import (
+    DataAccess,
+    Figure,
+    Gpu,
+    GpuUse,
+    Hardware,
+    Peak,
+    Record,
+    ThreadPool,
+)
 from mlrepro_nb.rollout import resources
-from tests.records import a_record
+from tests.records import a_cell, a_record
 
 MI = 2**20
 
@@ -70,6 +79,47 @@ def test_only_gpus_that_were_used_are_requested() -> None:
 def test_the_card_that_was_enough_is_enough() -> None:
     found = resources(used(gpus=(a_gpu(),), gpu_memory=80_000 * MI))
     assert found.gpu_memory == 81_559
+
+
+def a_use(**fields: object) -> GpuUse:
+    figure = Figure(source="torch+nvml", samples=20, confidence="high")
+    use = GpuUse(memory=2800 * MI, reserved=2000 * MI, overhead=800 * MI, figure=figure)
+    return msgspec.structs.replace(use, **fields)
+
+
+def test_a_gpus_need_is_what_was_reserved_what_cuda_takes_and_a_margin() -> None:
+    low = Figure(source="nvml-growth", confidence="low")
+    gpus = (a_gpu(use=a_use()), a_gpu(uuid="GPU-2", use=a_use(memory=100 * MI, figure=low)))
+    found = resources(used(gpus=gpus, gpu_memory=2900 * MI))
+    assert (found.gpus, found.gpu_memory) == (2, 3328)  # 3220 up to a multiple of 256
+    assert found.source["gpu-memory"] == (
+        "peak of the run 2800Mi (torch+nvml: 2000Mi reserved, 800Mi beside it) × 1.15, "
+        "at most the card's own 81559Mi; high confidence"
+    )
+
+
+def test_a_gpu_must_have_the_kernels_that_the_run_had() -> None:
+    record = used(gpus=(a_gpu(use=a_use(), compute_capability="9.0"),))
+    hardware = msgspec.structs.replace(record.hardware, least_capability="7.5")
+    old = msgspec.structs.replace(record, hardware=hardware)
+    assert resources(record).gpu_compute == 0
+    assert resources(old).gpu_compute == 7
+    cells = (a_cell(0, "model = model.to(torch.bfloat16)"),)
+    new = msgspec.structs.replace(old, code=msgspec.structs.replace(old.code, cells=cells))
+    assert resources(new).gpu_compute == 8
+    turing = msgspec.structs.replace(hardware, gpus=(a_gpu(use=a_use(), compute_capability="7.5"),))
+    assert resources(msgspec.structs.replace(new, hardware=turing)).gpu_compute == 7
+
+
+def test_how_sure_a_figure_is_comes_from_the_record() -> None:
+    measured = used(memory=1000 * MI, samples=3)
+    sure = Figure(source="peak-rss", samples=3, confidence="high")
+    peak = msgspec.structs.replace(measured.hardware.peak, figures={"memory": sure})
+    hardware = msgspec.structs.replace(measured.hardware, peak=peak)
+    found = resources(msgspec.structs.replace(measured, hardware=hardware), workload="Job")
+    assert "(peak-rss)" in found.source["memory"]
+    assert "high confidence" in found.source["memory"]
+    assert "low confidence" in found.source["cpu"]
 
 
 def test_a_slice_of_a_gpu_is_requested_as_that_slice() -> None:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mlrepro_nb.model import Hardware, Peak
+from mlrepro_nb.model import CellPeak, Hardware, Peak
 
 if TYPE_CHECKING:
     from mlrepro_nb.capture.told import Told
 
+_COUNTS = ("memory", "cpu", "cpu_seconds", "gpu_memory", "samples", "shared_memory", "processes")
+
 
 def assembled(told: Told) -> Hardware:
     """Return the machine, and the most that any of the readings says was used of it."""
-    peaks = [end["peak"] for end in told.ends.values() if end.get("peak")]
-    peaks += [told.hardware["peak"]] if told.hardware.get("peak") else []
-    peak = {name: max(p.get(name, 0) for p in peaks) for p0 in peaks[:1] for name in p0}
-    if not told.hardware:
-        return Hardware(cpu="", cores=0, memory=0, peak=msgspec.convert(peak, Peak))
-    if "gpu_memory" in told.hardware.get("peak", {}):
-        peak["gpu_memory"] = told.hardware["peak"]["gpu_memory"]
-    return msgspec.convert({**told.hardware, "peak": peak}, Hardware)
+    described: dict[str, Any] = {"cpu": "", "cores": 0, "memory": 0, **told.hardware}
+    last = described.get("peak") or {}
+    peaks = [last]
+    cells: dict[str, CellPeak] = {}
+    for order, end in told.ends.items():
+        use = end.get("use") or {}
+        peaks.append(use.get("run") or end.get("peak") or {})
+        if use.get("cell"):
+            cells[str(order)] = msgspec.convert(use["cell"], CellPeak)
+    most = {name: max(peak.get(name, 0) for peak in peaks) for name in _COUNTS}
+    if any(gpu.get("use") for gpu in described.get("gpus", ())):
+        # With what CUDA takes itself, which is known only once a GPU was looked at.
+        most["gpu_memory"] = last.get("gpu_memory", 0)
+    described["peak"] = msgspec.convert({**last, **most}, Peak)
+    described["cells"] = cells
+    return msgspec.convert(described, Hardware)
