@@ -6,11 +6,15 @@ BuildKit's session, which secrets and cache mounts need.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -240,6 +244,41 @@ def _telling(output: str) -> str:
         return output
     step = [line for line in lines if line.startswith(f"{failed[-1]} ")]
     return "\n".join(re.sub(r"^#\d+ (?:\d+\.\d+ )?", "", line) for line in step)
+
+
+def load(write: Callable[[IO[bytes]], None]) -> str:
+    """Have the engine load an image archive that `write` writes, and return how it calls it.
+
+    Raises
+    ------
+    ToolError
+        There is no engine, or it does not take the archive.
+    """
+    program = command.find("docker", remedy=_INSTALL)
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                [program, "load"], stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
+            )
+        except OSError as error:
+            raise ToolError("`docker` could not be started.", _INSTALL, tool="docker") from error
+        with process:
+            assert process.stdin is not None
+            try:
+                with contextlib.suppress(BrokenPipeError):  # what it says then tells more
+                    write(process.stdin)
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
+                status = process.wait()
+            except BaseException:
+                process.kill()
+                raise
+        said.seek(0)
+        output = command.redact(said.read().decode("utf-8", "replace"))
+    loaded = re.findall(r"^Loaded image(?: ID)?: (\S+)", output, re.MULTILINE)
+    if status != 0 or not loaded:
+        raise _meaning("load", output)
+    return str(loaded[-1])
 
 
 def tag(image: str, reference: str) -> None:

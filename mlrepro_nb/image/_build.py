@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mlrepro_nb.connect import docker, index, registry
-from mlrepro_nb.errors import MlreproError, ToolError, UsageError
-from mlrepro_nb.image._context import CONTAINERFILE, check_empty, context
+from mlrepro_nb.connect import index, registry
+from mlrepro_nb.errors import MlreproError, UsageError
 from mlrepro_nb.image._plan import Plan, plan
 from mlrepro_nb.image._render import containerfile, dockerignore, entrypoint, requirements, tags
+from mlrepro_nb.image.builders import Built, Wanted, choose
 from mlrepro_nb.model import Image, Report, Step, short, silent
 from mlrepro_nb.store import Store
 
@@ -49,6 +46,7 @@ def build(
     kind: str = "job",
     repository: str | None = None,
     push: bool = False,
+    builder: str = "auto",
     base: str | None = None,
     version: str | None = None,
     build_id: str | None = None,
@@ -56,8 +54,10 @@ def build(
     allow_dirty: bool = False,
     bake_data: bool = False,
     ca_bundle: str | Path | None = None,
+    bytecode: bool = True,
     test: bool = False,
-    keep: Path | None = None,
+    load: bool = False,
+    output: Path | None = None,
     store: Store | None = None,
     report: Report = silent,
 ) -> tuple[str, Image]:
@@ -65,68 +65,65 @@ def build(
 
     Parameters
     ----------
-    target, kind, repository, base, version, build_id, model, allow_dirty, bake_data
+    target, kind, repository, base, version, build_id, model, allow_dirty, bake_data, bytecode
         As for `plan`.
     push
         Push it to its repository's registry, under all its tags.
+    builder
+        ``docker``, ``oci`` (which needs no engine), or ``auto``: the engine if one
+        answers.
     ca_bundle
         PEM file of certificate authorities for downloads during the build; by
         default what pip or SSL_CERT_FILE name on this machine, if anything.
     test
         Run the job, without a network, before it gets a name: one that does not
         reproduce is neither tagged nor pushed.
-    keep
-        Folder to leave a copy of the build context in.
+    load
+        Have the engine load what the builder without one made.
+    output
+        Folder to leave a copy of the build context in; for the builder without an
+        engine, OCI layout to write: a file where it ends in ``.tar``, else a folder.
 
     Raises
     ------
     UsageError
         An option cannot be right, the tree is dirty or not what was recorded.
     ToolError
-        The engine, the registry or the package index failed. Nothing was tagged.
+        The engine, the registry or the package index failed, or the disk is full.
+        Nothing was tagged.
     """
-    bundle = index.ca_bundle(ca_bundle)
-    if keep is not None:
-        check_empty(keep)
+    wanted = Wanted(
+        output=output, push=push, load=load, test=test, bundle=index.ca_bundle(ca_bundle),
+        layout=(base or "").startswith("oci:"),
+    )  # fmt: skip
     if push and not repository:
         _wants_registry(target)
-    report(Step(message="looking for the Docker Engine"))
-    docker.engine()
+    chosen = choose(builder, wanted, report)
     planned = plan(
         target, kind=kind, repository=repository, base=base, version=version, build_id=build_id,
-        model=model, allow_dirty=allow_dirty, bake_data=bake_data, store=store, report=report,
+        model=model, allow_dirty=allow_dirty, bake_data=bake_data, bytecode=bytecode, store=store,
+        report=report,
     )  # fmt: skip
-    for note in planned.notes:
-        report(Step(message=note, log=True))
-    if planned.problems:
-        raise planned.problems[0].error()
+    found = ready(planned, target, store, report)
     if push:
         report(Step(message=f"asking to push to {planned.repository}"))
         registry.check_push(planned.repository)
-    with context(planned, keep, report=report) as folder, _secrets(bundle) as secrets:
-        identity = folder.with_name(f"{folder.name}.id")
-        try:
-            built = docker.build(
-                folder, containerfile=folder / CONTAINERFILE, identity=identity, secrets=secrets,
-                report=report,
-            )  # fmt: skip
-        finally:
-            identity.unlink(missing_ok=True)
+    built = chosen.build(planned, wanted, found, report)
     if test:
         _test(planned, built, report)
     names = [f"{planned.repository}:{tag}" for tag in tags(planned)]
     if push:
         _check_tags(names, built)
-    for name in names:
-        docker.tag(built, name)
-    digest = _push(names, built, report) if push else None
-    found = store or Store.find(Path(target).resolve() if Path(target).is_file() else None)
+    built.name(names, report)
+    digest = built.push(names, report) if push else None
     image = Image(
         record=planned.record,
         notebook=planned.notebook,
         image_kind=planned.kind,
-        id=built,
+        id=built.id,
         digest=digest,
+        manifest=digest or built.manifest,
+        builder="oci" if chosen.key == "oci" else "docker",
         repository=planned.repository,
         tags=tags(planned),
         base=planned.base_reference,
@@ -154,57 +151,42 @@ def _wants_registry(target: str) -> None:
         )
 
 
-@contextlib.contextmanager
-def _secrets(bundle: Path | None) -> Iterator[dict[str, Path]]:
-    """Yield the build's secrets; the files that are made for it are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="mlrepro-secret-") as folder:
-        found = {"ca": bundle} if bundle else {}
-        text = index.pip_configuration(
-            index.settings(), certificates="/run/secrets/ca" if bundle else None
-        )
-        if text:
-            path = Path(folder) / "pip.conf"
-            path.touch(mode=0o600)
-            path.write_text(text, encoding="utf-8")
-            found["pipconf"] = path
-        yield found
+def ready(planned: Plan, target: str, store: Store | None, report: Report) -> Store:
+    """Return the store of a plan that can be built; say what is worth knowing of it.
+
+    Raises
+    ------
+    MlreproError
+        Something stands in the way.
+    """
+    for note in planned.notes:
+        report(Step(message=note, log=True))
+    if planned.problems:
+        raise planned.problems[0].error()
+    return store or Store.find(Path(target).resolve() if Path(target).is_file() else None)
 
 
-def _test(planned: Plan, built: str, report: Report) -> None:
+def _test(planned: Plan, built: Built, report: Report) -> None:
     if planned.kind != "job":
         return
     report(Step(message="running the job without a network"))
-    ended = docker.run(built, report=report)
+    ended = built.run(report)
     if not ended.ok:
         raise MlreproError(
             f"The image's job does not reproduce the record (it ended with {ended.status}), so it "
             "was neither tagged nor pushed.",
-            f"Run it: docker run --rm --network none {short(built)}",
+            f"Run it: docker run --rm --network none {short(built.id)}",
         )
 
 
-def _check_tags(names: list[str], built: str) -> None:
+def _check_tags(names: list[str], built: Built) -> None:
     """Refuse to move a tag that is another image's already."""
     for name in names:
         there = registry.find(name)
-        if there is not None and there.id != built:
+        if there is not None and not built.is_same(there):
             raise UsageError(
                 f"{name} exists in the registry as another image ({there.digest}); a tag is never "
                 "moved.",
                 "Use the image that is there, or commit, or give another --version or --build-id; "
                 "each kind of image wants a repository of its own. Nothing was pushed.",
             )
-
-
-def _push(names: list[str], built: str, report: Report) -> str:
-    for number, name in enumerate(names):
-        report(Step(message=f"pushing {name}", done=number, total=len(names)))
-        docker.push(name, report=report)
-    there = registry.inspect(names[0])
-    if there.id != built:
-        raise ToolError(
-            f"{names[0]} is another image in the registry than the one that was pushed.",
-            "Somebody pushed at the same time; build again with another --version.",
-            tool="registry",
-        )
-    return there.digest

@@ -1,109 +1,14 @@
-"""Which of the recorded distributions an image needs: those used, and what they need. Pure."""
+"""Which of the recorded distributions an image needs. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Mapping
 
-import msgspec
-
+from mlrepro_nb.capture.environment.closure import Closure, Edges, closure, normal
 from mlrepro_nb.model import Distribution, Environment
 
-Edges = Callable[[Distribution], "tuple[str, ...] | None"]
-"""The Requires-Dist lines of a distribution, or None where nobody here knows them."""
-
-
-class Closure(msgspec.Struct, frozen=True, kw_only=True):
-    """The distributions that are needed, by name."""
-
-    distributions: tuple[Distribution, ...]
-    unknown: tuple[str, ...] = ()
-    """Needed ones whose own requirements are not known here."""
-    absent: tuple[str, ...] = ()
-    """Required by a root's name, but not in the recorded environment."""
-
-
-def normal(name: str) -> str:
-    """Return a distribution's name as PEP 503 writes it."""
-    from packaging.utils import canonicalize_name
-
-    return str(canonicalize_name(name))
-
-
-def closure(roots: Iterable[str], environment: Environment, edges: Edges) -> Closure:
-    """Walk Requires-Dist from `roots`, as it reads on the recorded Python on Linux.
-
-    Parameters
-    ----------
-    roots
-        Requirements, with extras if need be: ``uvicorn[standard]``. Versions in
-        them do not count: the record has them.
-    environment
-        The recorded one: nothing else can be in the image.
-    edges
-        Tells a distribution's requirements.
-    """
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    recorded = {normal(d.name): d for d in environment.distributions}
-    markers = marker_environment(environment)
-    found: dict[str, set[str]] = {}
-    unknown: set[str] = set()
-    absent: set[str] = set()
-    waiting: list[tuple[str, frozenset[str]]] = []
-    for root in roots:
-        requirement = Requirement(root)
-        name = normal(requirement.name)
-        if name in recorded:
-            waiting.append((name, frozenset(map(normal, requirement.extras))))
-        else:
-            absent.add(name)
-    while waiting:
-        name, extras = waiting.pop()
-        new = extras - found[name] if name in found else extras | {""}
-        if not new:
-            continue
-        found.setdefault(name, set()).update(new)
-        lines = edges(recorded[name])
-        if lines is None:
-            unknown.add(name)
-            continue
-        for line in lines:
-            try:
-                required = Requirement(line)
-            except InvalidRequirement:
-                continue  # old metadata; pip ignores it too
-            marker = required.marker
-            if marker and not any(marker.evaluate({**markers, "extra": e}) for e in new):
-                continue
-            needed = normal(required.name)
-            # What is required but was not there when the notebook ran was not needed.
-            if needed in recorded:
-                waiting.append((needed, frozenset(map(normal, required.extras))))
-    return Closure(
-        distributions=tuple(recorded[name] for name in sorted(found)),
-        unknown=tuple(sorted(unknown)),
-        absent=tuple(sorted(absent)),
-    )
-
-
-def marker_environment(environment: Environment) -> dict[str, str]:
-    """Return what PEP 508 markers see in the image."""
-    python = environment.python.rstrip("+")
-    implementation = environment.implementation or "CPython"
-    return {
-        "implementation_name": implementation.lower(),
-        "implementation_version": python,
-        "os_name": "posix",
-        "platform_machine": environment.system.machine,
-        "platform_python_implementation": implementation,
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": python,
-        "python_version": ".".join(python.split(".")[:2]),
-        "sys_platform": "linux",
-        "extra": "",
-    }
+__all__ = ["Closure", "Edges", "closure", "installed_edges", "normal", "roots"]
 
 
 def installed_edges(distribution: Distribution) -> tuple[str, ...] | None:
@@ -137,4 +42,57 @@ def roots(kind: str, environment: Environment, model: Mapping[str, str] | None =
         own.pop("mlflow", None)
         return [*required, *own.values()]
     imported = [d.name for d in environment.distributions if d.imported]
-    return [*imported, "mlrepro-nb", "ipykernel", "papermill"]
+    return [*imported, *loaded(environment), "mlrepro-nb", "ipykernel", "papermill"]
+
+
+def loaded(environment: Environment, edges: Edges = installed_edges) -> list[str]:
+    """Return what was in the process without being needed, but may have shaped the results.
+
+    A library that finds an optional part installed may compute with it (pandas
+    keeps its strings in pyarrow), so that is kept. Left out is what only a
+    tracker loaded (mlflow knows polars' frames, polars knows torch's tensors),
+    and what its loader names only to be tested or built (scikit-learn's pytest).
+    """
+    recorded = {d.name: d for d in environment.distributions}
+    kept = {d.name for d in environment.distributions if d.imported} - _TRACKERS
+    waiting = {d.name: d for d in environment.distributions if d.loaded_by}
+    found: list[str] = []
+    while True:
+        more = [
+            name
+            for name, distribution in waiting.items()
+            if any(
+                loader in kept and not _for_development(edges(recorded[loader]), name)
+                for loader in distribution.loaded_by
+            )
+        ]
+        if not more:
+            return sorted(found)
+        for name in more:
+            del waiting[name]
+        kept |= set(more)
+        found += more
+
+
+_TRACKERS = frozenset({"mlflow", "mlflow-skinny", "mlflow-tracing", "wandb", "comet-ml", "neptune"})
+_DEVELOPMENT = re.compile(
+    r"(?i)(?:^|[-_.])(?:tests?|testing|dev|devel|develop|development|docs?|lint|typing|mypy|build"
+    r"|maintenance|benchmarks?|ci|qa)(?:$|[-_.])"
+)
+
+
+def _for_development(lines: tuple[str, ...] | None, name: str) -> bool:
+    """Return whether a distribution names another in extras for its development alone."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    extras = set()
+    for line in lines or ():
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if normal(requirement.name) == name:
+            extras |= set(re.findall(r"extra\s*==\s*[\"']([^\"']+)", str(requirement.marker))) or {
+                ""
+            }
+    return bool(extras) and all(_DEVELOPMENT.search(extra) for extra in extras)

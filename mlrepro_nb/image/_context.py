@@ -7,15 +7,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from mlrepro_nb.connect import git, uv
-from mlrepro_nb.errors import MlreproError, ToolError, UsageError
+from mlrepro_nb.connect.oci import EPOCH, Cache
+from mlrepro_nb.errors import UsageError
+from mlrepro_nb.image import _local
 from mlrepro_nb.image._plan import Plan
-from mlrepro_nb.image._render import EPOCH, containerfile, dockerignore, requirements
-from mlrepro_nb.model import Distribution, Report, Step, digest_bytes, silent
+from mlrepro_nb.image._render import containerfile, dockerignore, requirements
+from mlrepro_nb.model import Report, Step, silent
 
 CONTAINERFILE = "Containerfile"
 
@@ -88,62 +87,10 @@ def _settle(folder: Path) -> None:
 
 def _wheels(plan: Plan, folder: Path, report: Report) -> None:
     folder.mkdir()
+    cache = Cache()
     lines = []
     for distribution in plan.local:
-        report(Step(message=f"building the wheel of {distribution.name}"))
-        with tempfile.TemporaryDirectory(prefix="mlrepro-wheel-") as scratch:
-            wheel = _wheel(distribution, Path(scratch))
-            kept = folder / wheel.name
-            shutil.copyfile(wheel, kept)
-        lines.append(f"./wheels/{kept.name} --hash={digest_bytes(kept.read_bytes())}\n")
+        found = _local.wheel(distribution, cache, report)
+        _local.copy(found, cache, folder)
+        lines.append(f"./wheels/{found.filename} --hash={found.digest}\n")
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
-
-
-def _wheel(distribution: Distribution, scratch: Path) -> Path:
-    if distribution.origin == "git":
-        if not distribution.source or not distribution.commit:
-            raise _gone(distribution)
-        checkout = scratch / "source"
-        git.checkout(distribution.source, distribution.commit, checkout)
-        return uv.build_wheel(checkout, scratch / "wheel", epoch=EPOCH)
-    source = _source(distribution)
-    if source.suffix == ".whl":
-        return source
-    made = uv.build_wheel(source, scratch / "wheel", epoch=EPOCH)
-    if f"-{distribution.version.replace('-', '_')}-" not in made.name:
-        raise MlreproError(
-            f"{source} builds {made.name}, but the run used {distribution.name} "
-            f"{distribution.version}.",
-            "Check out that version, or install this one and record again.",
-        )
-    return made
-
-
-def _source(distribution: Distribution) -> Path:
-    """Return the folder or archive that a distribution was installed from."""
-    candidates = [distribution.source or "", _installed_from(distribution)]
-    for candidate in candidates:
-        named = urlsplit(candidate)
-        path = Path(unquote(named.path) if named.scheme == "file" else candidate)
-        if candidate and path.is_absolute() and path.exists():
-            return path
-    raise _gone(distribution)
-
-
-def _installed_from(distribution: Distribution) -> str:
-    import json
-
-    with contextlib.suppress(metadata.PackageNotFoundError, ValueError, TypeError):
-        found = metadata.distribution(distribution.name)
-        if found.version == distribution.version:
-            return str(json.loads(found.read_text("direct_url.json") or "{}").get("url", ""))
-    return ""
-
-
-def _gone(distribution: Distribution) -> ToolError:
-    return ToolError(
-        f"{distribution.name} {distribution.version} was installed from "
-        f"{distribution.source or 'a folder'}, which is not on this machine.",
-        "Build where it is, or install it from an index and record again.",
-        tool="uv",
-    )

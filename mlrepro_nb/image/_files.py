@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -145,12 +146,28 @@ def _data(
             mounts[name] = Mount(path=name, where=f"/app/project/{name}", reason=reason, size=size)
             continue
         _check_data(path, access, store)
-        files[name] = ContextFile(layer="data", path=_inside(name), source=str(path))
+        for inner in _names(access, store):
+            file = str(PurePosixPath(name, inner))
+            files[file] = ContextFile(layer="data", path=_inside(file), source=str(root / file))
     return tuple(files.values()), tuple(mounts.values())
 
 
+def _names(access: DataAccess, store: Store) -> Iterable[str]:
+    """Return what of an entry is copied: the file itself, or the files of a folder in it."""
+    if access.tree is None:
+        return ("",)
+    from mlrepro_nb.capture.data.trees import stored_listing
+
+    found = stored_listing(store, access.tree)
+    if found is None:
+        raise StoreError(
+            f"The store lacks the listing of {access.repo_path}.", "Record the notebook again."
+        )
+    return found
+
+
 def _check_data(path: Path, access: DataAccess, store: Store) -> None:
-    if not path.is_file():
+    if not (path.is_file() if access.tree is None else path.is_dir()):
         raise UsageError(
             f"{access.repo_path}, which the run read, is gone.",
             "Restore it"
@@ -169,8 +186,12 @@ def _changed(path: Path, access: DataAccess, store: Store) -> bool:
         return False
     # Not above: a service imports this package, and has no need of what capture needs.
     from mlrepro_nb.capture.data.hashing import hash_file
+    from mlrepro_nb.capture.data.trees import hash_tree
 
-    found = hash_file(str(path), cache=store)
+    if access.tree is not None:
+        tree = hash_tree(str(path), _names(access, store), cache=store.digests)
+        return tree is None or tree.digest != access.digest
+    found = hash_file(str(path), cache=store.digests)
     return found is None or found.digest != access.digest
 
 

@@ -15,13 +15,17 @@ from typing import Literal
 
 import msgspec
 
-from mlrepro_nb.connect import command, docker, git, registry
+from mlrepro_nb.capture.environment import lock as _lock
+from mlrepro_nb.connect import command, docker, git, oci, registry
 from mlrepro_nb.errors import MlreproError, NotFoundError, ToolError, UsageError
-from mlrepro_nb.image import _closure, _files, _lock, _names, _settings
+from mlrepro_nb.image import _closure, _files, _names, _settings
 from mlrepro_nb.model import Distribution, Environment, Model, Record, Report, Step, silent
 from mlrepro_nb.store import Store, project_root
 
 Kind = Literal["job", "service"]
+_LAYOUT = "oci:"
+UNNAMED = "localhost/base"
+"""What a base image is called that its layout gives no name."""
 
 _VARIABLES = re.compile(
     r"PYTHONHASHSEED|PYTHONOPTIMIZE|OMP_\w+|KMP_\w+|MKL_\w+|OPENBLAS_\w+|NUMEXPR_\w+|VECLIB_\w+"
@@ -56,6 +60,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     """As asked for."""
     base_digest: str | None = None
+    base_layout: str | None = None
+    """OCI layout on this machine that the base image is read from; it says nothing in the image."""
+    bytecode: bool = True
+    """Whether the distributions come compiled, by the compiler of the recorded Python."""
     pins: tuple[str, ...] = ()
     """``name==version``, of what the package index has."""
     lock: str | None = None
@@ -103,6 +111,7 @@ def plan(
     model: str | None = None,
     allow_dirty: bool = False,
     bake_data: bool = False,
+    bytecode: bool = True,
     offline: bool = False,
     store: Store | None = None,
     report: Report = silent,
@@ -119,11 +128,14 @@ def plan(
     repository, version, build_id
         What the image is called; see the tags in `render.tags`.
     base
-        Base image; the official slim image of the kernel's Python by default.
+        Base image, or ``oci:PATH`` of an OCI layout; the official slim image of the
+        kernel's Python by default.
     model
         Name of the model to serve, where the run logged several.
     bake_data
         Copy all data that the run read into the image, however large.
+    bytecode
+        Ship the distributions compiled. Without, the image starts slower.
     offline
         Ask no registry and no package index: what is not cached stays open.
 
@@ -150,18 +162,17 @@ def plan(
     )
     required = _files.model_requirements(root, served) if served else {}
     chosen = _needed(kind, environment, required, notes)
-    local = tuple(d for d in chosen if d.origin not in ("index", "conda") and not _url(d))
+    local = tuple(
+        d for d in chosen if d.origin not in ("index", "conda", "system") and not _lock.url(d)
+    )
     pins = tuple(
-        f"{d.name} @ {_url(d)}" if _url(d) else f"{d.name}=={d.version}"
+        f"{d.name} @ {_lock.url(d)}" if _lock.url(d) else f"{d.name}=={d.version}"
         for d in chosen
         if d not in local
     )
 
-    named = _names.base(
-        base or settings.base, python=environment.python, implementation=environment.implementation
-    )
-    base_digest = named.digest
-    if base_digest is None and not offline:
+    named, base_digest, layout = _base(base or settings.base, environment, root)
+    if layout is None and base_digest is None and not offline:
         report(Step(message=f"asking for the digest of {named}"))
         base_digest = _base_digest(named, problems)
     elif base_digest is None:
@@ -198,6 +209,8 @@ def plan(
         machine=environment.system.machine,
         base=str(named),
         base_digest=base_digest,
+        base_layout=layout,
+        bytecode=bytecode,
         pins=pins,
         lock=lock,
         local=local,
@@ -289,11 +302,21 @@ def _sorted(distributions: Iterable[Distribution]) -> tuple[Distribution, ...]:
     return tuple(sorted(distributions, key=lambda d: d.name))
 
 
-def _url(distribution: Distribution) -> str | None:
-    """Return where a wheel is downloaded from that was installed by its URL."""
-    source = distribution.source or ""
-    is_url = source.startswith(("https://", "http://"))
-    return source if distribution.origin == "wheel" and is_url else None
+def _base(
+    named: str | None, environment: Environment, root: Path
+) -> tuple[registry.Reference, str | None, str | None]:
+    """Return the base image, its digest if it is said, and the OCI layout that it is in, if any."""
+    if named and named.startswith(_LAYOUT):
+        path = (root / Path(named[len(_LAYOUT) :]).expanduser()).resolve()
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}
+        machine = environment.system.machine
+        found, name = oci.Layout(path).find(f"linux/{architecture.get(machine, machine)}")
+        # Its path is of this machine alone: the image is called as the layout calls it.
+        return registry.parse(name or UNNAMED), found.digest, str(path)
+    reference = _names.base(
+        named, python=environment.python, implementation=environment.implementation
+    )
+    return reference, reference.digest, None
 
 
 def _unpinned(base: registry.Reference, why: str) -> Problem:

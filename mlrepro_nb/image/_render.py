@@ -10,23 +10,31 @@ from __future__ import annotations
 
 import json
 
-from mlrepro_nb.image._names import tags as _tags
+from mlrepro_nb.connect.oci import EPOCH
+from mlrepro_nb.image._configuration import (
+    LAYERS,
+    LOCAL,
+    NOT_COMPILED,
+    PTH,
+    VENV,
+    configuration,
+    entrypoint,
+    labels,
+    site_packages,
+    tags,
+)
 from mlrepro_nb.image._plan import Plan
-from mlrepro_nb.model import canonical, digest_text
 
-EPOCH = 315532800
-"""1980-01-01, the oldest date that a wheel can hold. Not the commit's: a layer of
-dependencies must not change with every commit."""
-
-USER = 10001
-"""Numeric, or `runAsNonRoot` cannot tell that it is not root; high, or it may be someone's."""
-
-PORT = 8080
-_DATA_LABEL_LIMIT = 4096
-
-LAYERS = (("data", "/app/project/"), ("model", "/app/model/"), ("code", "/app/project/"),
-          ("record", "/app/record/"))  # fmt: skip
-"""Folders of the build context and where they go, those that change least first."""
+__all__ = [
+    "EPOCH",
+    "containerfile",
+    "dockerignore",
+    "entrypoint",
+    "labels",
+    "quote",
+    "requirements",
+    "tags",
+]
 
 
 def quote(value: str) -> str:
@@ -35,44 +43,6 @@ def quote(value: str) -> str:
     for special in ("\\", '"', "$"):
         clean = clean.replace(special, f"\\{special}")
     return f'"{clean}"'
-
-
-def entrypoint(plan: Plan) -> tuple[str, ...]:
-    """Return what a container runs; its arguments follow."""
-    return ("/opt/venv/bin/python", "-m", f"mlrepro_nb.image.{plan.kind}")
-
-
-def tags(plan: Plan) -> tuple[str, ...]:
-    """Return the image's tags: version, commit, build."""
-    return _tags(version=plan.version, commit=plan.commit, build_id=plan.build_id, dirty=plan.dirty)
-
-
-def labels(plan: Plan) -> dict[str, str]:
-    """Return the image's labels: the record's digest and what a person wants to see at once.
-
-    Nothing of the moment or the machine is in them (the build id is a tag), so
-    that the same plan gives the same image.
-    """
-    data = canonical(plan.data).decode()
-    found = {
-        "io.mlrepro.record": plan.record,
-        "io.mlrepro.kind": plan.kind,
-        "io.mlrepro.notebook": plan.notebook,
-        "io.mlrepro.run": plan.run,
-        "io.mlrepro.cell": None if plan.cell is None else str(plan.cell),
-        "io.mlrepro.data": data if plan.data and len(data) <= _DATA_LABEL_LIMIT else None,
-        "io.mlrepro.model": plan.model,
-        "io.mlrepro.lock": None if plan.lock is None else digest_text(plan.lock),
-        "io.mlrepro.dirty": "true" if plan.dirty else None,
-        "org.opencontainers.image.title": plan.notebook.rpartition("/")[2],
-        "org.opencontainers.image.version": plan.version,
-        "org.opencontainers.image.revision": plan.commit,
-        "org.opencontainers.image.source": plan.source,
-        "org.opencontainers.image.created": plan.created,
-        "org.opencontainers.image.base.name": plan.base.partition("@")[0],
-        "org.opencontainers.image.base.digest": plan.base_digest,
-    }
-    return {key: value for key, value in found.items() if value}
 
 
 def requirements(plan: Plan) -> str:
@@ -118,7 +88,6 @@ def _builder(plan: Plan) -> str:
     major, minor = plan.python.split(".")[:2]
     version = f"({major}, {minor})"
     wrong = f"the base image has another Python than the record, {major}.{minor}"
-    site = f"/opt/venv/lib/python{major}.{minor}/site-packages"
     lines = [
         f"FROM {plan.base_reference} AS builder",
         "",
@@ -132,8 +101,8 @@ def _builder(plan: Plan) -> str:
         "WORKDIR /build",
         f"RUN python -c 'import sys; sys.exit(sys.version_info[:2] != {version} and \\",
         f'        "{wrong}")\' \\',
-        "    && python -m venv --without-pip /opt/venv \\",
-        f"    && echo /opt/local > {site}/mlrepro-local.pth",
+        f"    && python -m venv --without-pip {VENV} \\",
+        f"    && echo {LOCAL} > {site_packages(plan)}/{PTH}",
         "",
     ]
     if plan.pins:
@@ -144,9 +113,9 @@ def _builder(plan: Plan) -> str:
             "RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \\",
             "    --mount=type=secret,id=ca,target=/run/secrets/ca,required=false \\",
             "    --mount=type=secret,id=pipconf,target=/etc/pip.conf,required=false \\",
-            "    python -m pip --python /opt/venv/bin/python install --require-hashes --no-deps \\",
+            f"    python -m pip --python {VENV}/bin/python install --require-hashes --no-deps \\",
             "        --no-compile -r requirements.txt \\",
-            f"    && {_settle('/opt/venv')}",
+            f"    && {_settle(plan, VENV)}",
             "",
         ]
     if plan.local:
@@ -154,64 +123,50 @@ def _builder(plan: Plan) -> str:
             "# What comes from no index changes more often, so it has a layer of its own.",
             "COPY wheels/ wheels/",
             "RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \\",
-            "    python -m pip --python /opt/venv/bin/python install --require-hashes --no-deps \\",
-            "        --no-compile --no-index --target /opt/local -r wheels/requirements.txt \\",
-            f"    && {_settle('/opt/local')}",
+            f"    python -m pip --python {VENV}/bin/python install --require-hashes --no-deps \\",
+            f"        --no-compile --no-index --target {LOCAL} -r wheels/requirements.txt \\",
+            f"    && {_settle(plan, LOCAL)}",
             "",
         ]
     return "\n".join(lines)
 
 
-def _settle(folder: str) -> str:
+def _settle(plan: Plan, folder: str) -> str:
+    date = f'find {folder} -exec touch -h -d "@$SOURCE_DATE_EPOCH" {{}} +'
+    if not plan.bytecode:
+        return date
     # Bytecode by one process in sorted order, never checked against its source: the
     # files cannot change any more. A package may hold files that do not compile.
     return (
-        "{ /opt/venv/bin/python -m compileall -qq -j 1 --invalidation-mode unchecked-hash "
-        f"{folder} \\\n        || true; }} \\\n"
-        f'    && find {folder} -exec touch -h -d "@$SOURCE_DATE_EPOCH" {{}} +'
+        f"{{ {VENV}/bin/python -m compileall -qq -j 1 --invalidation-mode unchecked-hash \\\n"
+        f"        -x '{NOT_COMPILED}' {folder} \\\n        || true; }} \\\n"
+        f"    && {date}"
     )
 
 
 def _final(plan: Plan) -> str:
-    variables = {
-        "PATH": None,
-        "HOME": "/tmp",
-        "USER": "mlrepro",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "GIT_PYTHON_REFRESH": "quiet",
-        **plan.variables,
-    }
-    if plan.kind == "job":
-        variables["MLREPRO_RESULTS"] = "/results"
-    rendered = [
-        'PATH="/opt/venv/bin:/opt/local/bin:$PATH"' if value is None else f"{name}={quote(value)}"
-        for name, value in variables.items()
-    ]
+    setup = configuration(plan)
+    rendered = [f'PATH="{":".join((*setup.path, "$PATH"))}"']
+    rendered += [f"{name}={quote(value)}" for name, value in setup.variables.items()]
     lines = [f"FROM {plan.base_reference}", ""]
-    if plan.kind == "job":
-        # For any user: clusters may choose one, and a tmpfs keeps the mode of what it covers.
-        lines.append("RUN install -d -m 1777 /results")
-    lines.append("COPY --from=builder /opt/venv /opt/venv")
+    lines += [f"RUN install -d -m 1777 {folder}" for folder in setup.writable]
+    lines.append(f"COPY --from=builder {VENV} {VENV}")
     if plan.local:
-        lines.append("COPY --from=builder /opt/local /opt/local")
+        lines.append(f"COPY --from=builder {LOCAL} {LOCAL}")
     lines.append("ENV " + " \\\n    ".join(rendered))
     lines += [f"COPY {layer}/ {where}" for layer, where in LAYERS if plan.layer(layer)]
-    lines += ["WORKDIR /app", f"USER {USER}:{USER}"]
-    if plan.kind == "service":
-        probe = (
-            "import os, urllib.request as r; "
-            f"r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '{PORT}') + '/ping', "
-            "timeout=4)"
-        )
+    lines += [f"WORKDIR {setup.workdir}", f"USER {setup.user}"]
+    if setup.port:
+        lines.append(f"EXPOSE {setup.port}")
+    if probe := setup.probe:
         lines += [
-            f"EXPOSE {PORT}",
-            "HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 \\",
-            f"    CMD {json.dumps(['/opt/venv/bin/python', '-c', probe])}",
+            f"HEALTHCHECK --interval={probe.interval}s --timeout={probe.timeout}s "
+            f"--start-period={probe.start}s --retries={probe.retries} \\",
+            f"    CMD {json.dumps(list(probe.command))}",
         ]
     else:
         lines.append("HEALTHCHECK NONE")
-    lines += [f"ENTRYPOINT {json.dumps(list(entrypoint(plan)))}", ""]
-    rendered = [f"{name}={quote(value)}" for name, value in labels(plan).items()]
+    lines += [f"ENTRYPOINT {json.dumps(list(setup.entrypoint))}", ""]
+    rendered = [f"{name}={quote(value)}" for name, value in setup.labels.items()]
     lines += ["LABEL " + " \\\n      ".join(rendered), ""]
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlrepro_nb.connect import registry
+from mlrepro_nb.connect.registry import _login
 from mlrepro_nb.errors import ToolError, UsageError
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -232,7 +233,7 @@ def test_a_password_is_never_sent_in_the_clear(fake: Fake, no_login: Path) -> No
 
     secret = base64.b64encode(b"u:p").decode()
     no_login.write_text(json.dumps({"auths": {fake.host: {"auth": secret}}}))
-    conversation = registry._Registry(registry.parse(f"{fake.host}/team/app"))
+    conversation = registry.Conversation(registry.parse(f"{fake.host}/team/app"))
     conversation.session.get = get  # type: ignore[method-assign,assignment]
     assert conversation._log_in('Bearer realm="http://elsewhere.example/token"') == "Bearer t"
     assert sent[-1]["headers"] == {}
@@ -248,7 +249,7 @@ def test_a_credential_helper_is_asked(
     helper.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     no_login.write_text(json.dumps({"credHelpers": {fake.host: "mine"}}))
-    assert registry._login(fake.host) == (fake.host, "p")
+    assert _login.login(fake.host) == (fake.host, "p")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_a_credential_helper_is_asked(
 )
 def test_a_broken_docker_configuration_is_no_login(content: str, no_login: Path) -> None:
     no_login.write_text(content)
-    assert registry._login("x") is None
+    assert _login.login("x") is None
 
 
 @pytest.mark.parametrize(

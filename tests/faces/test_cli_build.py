@@ -93,10 +93,14 @@ def test_without_an_engine_it_says_so_and_ends_with_3(
     )
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    result = mlrepro("train.ipynb", "--base", BASE)
+    result = mlrepro("train.ipynb", "--base", BASE, "--builder", "docker")
     assert result.exit_code == 3
     assert "No Docker Engine answers." in result.stderr
     assert "--dry-run needs none" in result.stderr
+    result = mlrepro("train.ipynb", "--base", BASE)
+    assert result.exit_code == 2
+    assert "No Docker Engine answers. Building without one." in result.stderr
+    assert "--output FILE.tar" in result.stderr
 
 
 def test_outside_git_there_is_no_store_to_build_from(
@@ -105,9 +109,18 @@ def test_outside_git_there_is_no_store_to_build_from(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLREPRO_STORE", raising=False)
     (tmp_path / "n.ipynb").write_text("{}")
-    result = mlrepro("n.ipynb")
+    result = mlrepro("n.ipynb", "--builder", "oci", "-o", "image.tar")
     assert result.exit_code == 3
     assert "no git repository" in result.stderr
+
+
+def test_what_a_builder_cannot_do_is_told_before_anything_is_done(recorded: Recorded) -> None:
+    result = mlrepro("train.ipynb", "--base", BASE, "--check", "--push")
+    assert (result.exit_code, "--check builds and compares" in result.stderr) == (2, True)
+    result = mlrepro("train.ipynb", "--base", BASE, "--check", "--builder", "docker")
+    assert (result.exit_code, "dates what it builds" in result.stderr) == (2, True)
+    result = mlrepro("train.ipynb", "--base", BASE, "--builder", "docker", "-o", "a.tar")
+    assert (result.exit_code, "does not write a.tar" in result.stderr) == (2, True)
 
 
 @pytest.mark.engine

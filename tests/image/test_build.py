@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import platform
 import re
 import subprocess
 import tarfile
@@ -20,10 +21,10 @@ import msgspec
 import pytest
 
 from mlrepro_nb import image
+from mlrepro_nb.capture.environment import lock as _lock
 from mlrepro_nb.connect import docker
 from mlrepro_nb.connect import registry as door
 from mlrepro_nb.errors import ToolError, UsageError
-from mlrepro_nb.image import _lock
 from mlrepro_nb.model import Image, Model, Record
 from mlrepro_nb.store import Store
 from tests.conftest import git
@@ -68,16 +69,22 @@ def modelled(recorded: Recorded) -> Recorded:
               digest=digest_of_files(folder / "model")),
     )  # fmt: skip
     environment = msgspec.structs.replace(
-        record.environment, distributions=installed("pandas", "scikit-learn", "mlflow-skinny")
+        record.environment,
+        python=platform.python_version(),
+        distributions=installed("pandas", "scikit-learn", "mlflow-skinny"),
     )
     results = msgspec.structs.replace(record.results, models=models)
     return folder, store, put(folder, store, environment=environment, results=results)
 
 
-@pytest.fixture
-def served(modelled: Recorded, base_image: str) -> Iterator[tuple[Image, str, str]]:
+@pytest.fixture(params=["docker", "oci"])
+def served(
+    modelled: Recorded, base_image: str, request: pytest.FixtureRequest
+) -> Iterator[tuple[Image, str, str]]:
     """A running service: its image, container and address. Hardened as in a cluster."""
-    _, made = image.build("train.ipynb", kind="service", base=base_image)
+    _, made = image.build(
+        "train.ipynb", kind="service", base=base_image, builder=request.param, load=True
+    )
     # fmt: off
     container = run(
         "run", "--detach", "--publish", "127.0.0.1::8080", "--read-only", "--tmpfs", "/tmp",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from mlrepro_nb.image._closure import closure, installed_edges
+from mlrepro_nb.image._closure import loaded as find_loaded
 from mlrepro_nb.model import Distribution
 from tests.records import a_record
 
@@ -50,3 +51,31 @@ def test_a_root_that_the_environment_lacks_is_told() -> None:
 def test_another_version_installed_here_tells_nothing() -> None:
     assert installed_edges(Distribution(name="msgspec", version="0.0.1")) is None
     assert installed_edges(Distribution(name="no-such-thing", version="1")) is None
+
+
+def loaded(**loaders: tuple[str, ...]) -> list[str]:
+    names = {"frames", "arrows", "mlflow", "grids", "checker", "deeper"}
+    environment = msgspec.structs.replace(
+        a_record().environment,
+        distributions=tuple(
+            Distribution(
+                name=n, version="1", imported=n not in loaders, loaded_by=loaders.get(n, ())
+            )
+            for n in sorted(names)
+        ),
+    )
+    lines = {"frames": ("checker; extra == 'tests'", "arrows; extra == 'fast'")}
+    return find_loaded(environment, lambda d: lines.get(d.name, ()))
+
+
+def test_a_part_that_a_library_finds_and_may_compute_with_is_kept() -> None:
+    assert loaded(arrows=("frames",)) == ["arrows"]
+    assert loaded(arrows=("frames", "mlflow"), deeper=("arrows",)) == ["arrows", "deeper"]
+
+
+def test_what_only_a_tracker_looked_for_is_left_out_with_all_that_it_loaded() -> None:
+    assert loaded(grids=("mlflow",), deeper=("grids",)) == []
+
+
+def test_what_a_library_names_only_for_its_own_tests_is_left_out() -> None:
+    assert loaded(checker=("frames",)) == []

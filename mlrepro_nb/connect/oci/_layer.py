@@ -1,0 +1,227 @@
+"""Layer tars that are the same, byte for byte, wherever and whenever they are made.
+
+Every entry has the same date, root as its owner, and one of two permissions. The
+tar is compressed as a series of gzip members (RFC 1952, 2.2) by one version of
+one implementation: zlib gives other bytes than zlib-ng or an accelerated zlib
+does, and nobody can tell which of them a Python has. libdeflate depends on its
+version alone, which is pinned and checked; it is also twice as fast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import msgspec
+
+from mlrepro_nb.errors import ToolError
+
+EPOCH = 315532800
+"""1980-01-01, the oldest date that a wheel can hold. Not the commit's: a layer of
+dependencies must not change with every commit."""
+
+COMPRESSOR = "deflate 0.9.0"
+"""Distribution that compresses. Another version may give other digests, so it is
+part of what a layer is found by, and named on the image."""
+
+_LEVEL = 6
+_MEMBER = 1 << 20
+_BLOCK = 512
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer that was written."""
+
+    digest: str
+    """Of the compressed tar."""
+    size: int
+    diff_id: str
+    """Of the tar itself."""
+
+
+def check_compressor() -> None:
+    """Refuse to compress with another version than the pinned one.
+
+    Raises
+    ------
+    ToolError
+        It is not installed, or another one is.
+    """
+    name, _, version = COMPRESSOR.partition(" ")
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        found = None
+    if found != version:
+        has = f"{name} {found} is installed" if found else "it is not installed"
+        raise ToolError(
+            f"Building without an engine needs {name} {version}, and {has}.",
+            f"pip install {name}=={version} (mlrepro-nb[containers] brings it): with another "
+            "version the image would get another digest.",
+            tool=name,
+        )
+
+
+class LayerWriter:
+    """Writes a tar, compressed, into a file.
+
+    Paths are those in the image, without a leading slash. Folders are not
+    written by themselves: see `parents`. No path may come twice: Docker refuses
+    such a layer.
+
+    Parameters
+    ----------
+    file
+        Where the compressed tar goes.
+    part
+        Whether this is to be joined with others: then the folders, which others may
+        have too, are only noted in `folders`.
+    """
+
+    def __init__(self, file: IO[bytes], *, part: bool = False) -> None:
+        import deflate
+
+        self.folders: list[str] = []
+        self._part = part
+
+        self._compress = deflate.gzip_compress
+        self._file = file
+        self._waiting = bytearray()
+        self._plain = hashlib.sha256()
+        self._packed = hashlib.sha256()
+        self.size = 0
+        self._known: set[str] = set()
+
+    def folder(self, path: str, *, mode: int = 0o755) -> None:
+        """Add a folder, once."""
+        if path not in self._known:
+            self._known.add(path)
+            self.folders.append(path)
+            if self._part:
+                return
+            self._header(path, tarfile.DIRTYPE, mode)
+
+    def known(self, *paths: str) -> None:
+        """Leave out folders that a layer below has already."""
+        self._known.update(paths)
+
+    def parents(self, path: str, below: str) -> None:
+        """Add the folders of a path that lie below a folder."""
+        at = below
+        for part in path[len(below) :].strip("/").split("/")[:-1]:
+            at = f"{at}/{part}"
+            self.folder(at)
+
+    def link(self, path: str, target: str) -> None:
+        """Add a symbolic link."""
+        self._header(path, tarfile.SYMTYPE, 0o777, link=target)
+
+    def file(self, path: str, content: bytes | BinaryIO, *, executable: bool = False) -> None:
+        """Add a file."""
+        stream = io.BytesIO(content) if isinstance(content, bytes) else content
+        stream.seek(0, io.SEEK_END)
+        size = stream.tell()
+        stream.seek(0)
+        self._header(path, tarfile.REGTYPE, 0o755 if executable else 0o644, size=size)
+        left = size
+        while left:
+            piece = stream.read(min(left, _MEMBER))
+            if not piece:
+                raise OSError(f"{path} was cut short while it was read")
+            self._write(piece)
+            left -= len(piece)
+        self._write(b"\0" * (-size % _BLOCK))
+
+    def _header(self, path: str, kind: bytes, mode: int, *, size: int = 0, link: str = "") -> None:
+        entry = tarfile.TarInfo(path)
+        entry.type, entry.mode, entry.size, entry.linkname = kind, mode, size, link
+        entry.mtime = EPOCH
+        # PAX adds a second header only where a name is too long or not ASCII.
+        self._write(entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+
+    def _write(self, data: bytes) -> None:
+        self._plain.update(data)
+        self._waiting += data
+        while len(self._waiting) >= _MEMBER:
+            self._pack(bytes(self._waiting[:_MEMBER]))
+            del self._waiting[:_MEMBER]
+
+    def _pack(self, data: bytes) -> None:
+        packed = bytes(self._compress(data, _LEVEL))
+        self._packed.update(packed)
+        self._file.write(packed)
+        self.size += len(packed)
+
+    def flush(self) -> None:
+        """End the gzip member, so that what comes next can be joined to it."""
+        if self._waiting:
+            self._pack(bytes(self._waiting))
+            self._waiting.clear()
+
+    def join(self, segment: Path) -> None:
+        """Add entries that another writer wrote into a file and did not end."""
+        self.flush()
+        with segment.open("rb") as file:
+            while packed := file.read(_MEMBER):
+                self._packed.update(packed)
+                self._file.write(packed)
+                self.size += len(packed)
+        # Again, from the start: the digest of what is inside.
+        with gzip.open(segment, "rb") as plain:
+            while piece := plain.read(_MEMBER):
+                self._plain.update(piece)
+
+    @property
+    def digest(self) -> str:
+        """Of what was written so far."""
+        return f"sha256:{self._packed.hexdigest()}"
+
+    def end(self) -> Layer:
+        """End the tar and return what it is."""
+        self._write(b"\0" * (2 * _BLOCK))
+        self.flush()
+        return Layer(
+            digest=self.digest,
+            size=self.size,
+            diff_id=f"sha256:{self._plain.hexdigest()}",
+        )
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tarfile.TarFile]:
+    """Yield a layer's tar, compressed or not, to be read from its start to its end.
+
+    Raises
+    ------
+    ToolError
+        It is compressed in a way that is not read here.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == b"\x28\xb5\x2f\xfd":
+        raise ToolError(
+            "The base image's layers are compressed with zstd, which is not read here.",
+            "Choose a base image with gzip layers, or build with --builder docker.",
+            tool="oci",
+        )
+    # Not tarfile's own stream: it ends after the first gzip member.
+    open_plain = gzip.open if start.startswith(b"\x1f\x8b") else open
+    with open_plain(path, "rb") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+        yield archive
+
+
+def spooled(stream: BinaryIO) -> BinaryIO:
+    """Return a stream that knows its size, in memory unless it is big."""
+    held: BinaryIO = tempfile.SpooledTemporaryFile(max_size=64 << 20)  # type: ignore[assignment]  # noqa: SIM115
+    shutil.copyfileobj(stream, held, _MEMBER)
+    held.seek(0)
+    return held

@@ -1,0 +1,135 @@
+"""What an image is set up to do, whoever builds it. Pure.
+
+The Containerfile and the daemonless builder are both made from this: a setting
+that only one of them had would make two different images of one plan.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from mlrepro_nb.image._names import tags as _tags
+from mlrepro_nb.image._plan import UNNAMED, Plan
+from mlrepro_nb.model import canonical, digest_text
+
+USER = 10001
+"""Numeric, or `runAsNonRoot` cannot tell that it is not root; high, or it may be someone's."""
+
+PORT = 8080
+VENV = "/opt/venv"
+"""Where the distributions of the lock are."""
+LOCAL = "/opt/local"
+"""Where the distributions are that come from no index: they change more often."""
+PTH = "mlrepro-local.pth"
+"""File in the environment's site-packages by which it finds `LOCAL`."""
+RESULTS = "/results"
+WORKDIR = "/app"
+NOT_COMPILED = r"/tests?/"
+"""Paths whose modules stay without bytecode: packages' own tests, a third of all in the
+usual ones, which nothing in an image imports."""
+_DATA_LABEL_LIMIT = 4096
+
+LAYERS = (("data", "/app/project/"), ("model", "/app/model/"), ("code", "/app/project/"),
+          ("record", "/app/record/"))  # fmt: skip
+"""Folders of the build context and where they go, those that change least first."""
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """How a container is asked whether it is well; times in seconds."""
+
+    command: tuple[str, ...]
+    interval: int = 30
+    timeout: int = 5
+    start: int = 120
+    retries: int = 3
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container of the image runs, as whom, with which settings."""
+
+    path: tuple[str, ...] = (f"{VENV}/bin", f"{LOCAL}/bin")
+    """What comes before the base image's PATH."""
+    variables: dict[str, str]
+    writable: tuple[str, ...] = ()
+    """Folders that any user may write to."""
+    workdir: str = WORKDIR
+    user: str = f"{USER}:{USER}"
+    port: int | None = None
+    probe: Probe | None = None
+    entrypoint: tuple[str, ...]
+    labels: dict[str, str]
+
+
+def configuration(plan: Plan) -> Configuration:
+    """Return how the image of a plan is set up."""
+    variables = {
+        "HOME": "/tmp",
+        "USER": "mlrepro",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "GIT_PYTHON_REFRESH": "quiet",
+        **plan.variables,
+    }
+    job = plan.kind == "job"
+    if job:
+        variables["MLREPRO_RESULTS"] = RESULTS
+    check = (
+        "import os, urllib.request as r; "
+        f"r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '{PORT}') + '/ping', "
+        "timeout=4)"
+    )
+    return Configuration(
+        variables=variables,
+        # For any user: clusters may choose one, and a tmpfs keeps the mode of what it covers.
+        writable=(RESULTS,) if job else (),
+        port=None if job else PORT,
+        probe=None if job else Probe(command=(f"{VENV}/bin/python", "-c", check)),
+        entrypoint=entrypoint(plan),
+        labels=labels(plan),
+    )
+
+
+def site_packages(plan: Plan) -> str:
+    """Return the environment's folder of distributions."""
+    major, minor = plan.python.split(".")[:2]
+    return f"{VENV}/lib/python{major}.{minor}/site-packages"
+
+
+def entrypoint(plan: Plan) -> tuple[str, ...]:
+    """Return what a container runs; its arguments follow."""
+    return (f"{VENV}/bin/python", "-m", f"mlrepro_nb.image.{plan.kind}")
+
+
+def tags(plan: Plan) -> tuple[str, ...]:
+    """Return the image's tags: version, commit, build."""
+    return _tags(version=plan.version, commit=plan.commit, build_id=plan.build_id, dirty=plan.dirty)
+
+
+def labels(plan: Plan) -> dict[str, str]:
+    """Return the image's labels: the record's digest and what a person wants to see at once.
+
+    Nothing of the moment or the machine is in them (the build id is a tag), so
+    that the same plan gives the same image.
+    """
+    data = canonical(plan.data).decode()
+    found = {
+        "io.mlrepro.record": plan.record,
+        "io.mlrepro.kind": plan.kind,
+        "io.mlrepro.notebook": plan.notebook,
+        "io.mlrepro.run": plan.run,
+        "io.mlrepro.cell": None if plan.cell is None else str(plan.cell),
+        "io.mlrepro.data": data if plan.data and len(data) <= _DATA_LABEL_LIMIT else None,
+        "io.mlrepro.model": plan.model,
+        "io.mlrepro.lock": None if plan.lock is None else digest_text(plan.lock),
+        "io.mlrepro.dirty": "true" if plan.dirty else None,
+        "org.opencontainers.image.title": plan.notebook.rpartition("/")[2],
+        "org.opencontainers.image.version": plan.version,
+        "org.opencontainers.image.revision": plan.commit,
+        "org.opencontainers.image.source": plan.source,
+        "org.opencontainers.image.created": plan.created,
+        "org.opencontainers.image.base.name": None
+        if plan.base == UNNAMED
+        else plan.base.partition("@")[0],
+        "org.opencontainers.image.base.digest": plan.base_digest,
+    }
+    return {key: value for key, value in found.items() if value}

@@ -1,0 +1,351 @@
+"""The layers above the base image, those that change least first.
+
+A layer is found in the cache by what it is made of, and made only if it is not
+there. Big distributions have a layer each, which other images of other notebooks
+share; the small ones are in one layer, joined from a piece for each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlrepro_nb.connect import oci
+from mlrepro_nb.errors import UsageError
+from mlrepro_nb.image import _local
+from mlrepro_nb.image._configuration import (
+    LAYERS,
+    LOCAL,
+    NOT_COMPILED,
+    PTH,
+    VENV,
+    WORKDIR,
+    configuration,
+    site_packages,
+)
+from mlrepro_nb.image._files import ContextFile
+from mlrepro_nb.image._local import Wheel
+from mlrepro_nb.image._plan import Plan
+from mlrepro_nb.image.builders.oci import _bytecode, _unpack
+from mlrepro_nb.image.builders.oci._base import Facts
+from mlrepro_nb.model import Report, Step, digest_bytes
+from mlrepro_nb.store import Store
+
+FORMAT = 1
+"""Of how layers are laid out. Another one is another digest for the same plan."""
+
+_BIG = 5 << 20
+"""Bytes of a wheel from which it has a layer of its own."""
+_MOST = 40
+"""Layers of their own: overlayfs takes 128 in all."""
+_WORKERS = 4
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer of the image, and what it is for."""
+
+    title: str
+    layer: oci.Layer
+
+
+class _Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """A wheel's entries, not yet ended as a layer."""
+
+    digest: str
+    size: int
+    paths: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+Write = Callable[[oci.LayerWriter], object]
+
+
+def layers(
+    plan: Plan, facts: Facts, wheels: Sequence[Wheel], downloads: oci.Cache, cache: oci.Cache,
+    store: Store, report: Report,
+) -> tuple[Made, ...]:  # fmt: skip
+    """Return the layers of a plan, all of them in `cache`; the wheels are in `downloads`."""
+    made = [
+        _skeleton(plan, facts, cache),
+        *_dependencies(plan, wheels, downloads, cache, report),
+    ]
+    if plan.local:
+        made.append(_locals(plan, cache, report))
+    for name, where in LAYERS:
+        if files := plan.layer(name):
+            made.append(_files(name, where, files, cache, store, report))
+    return tuple(made)
+
+
+def _layer(title: str, about: Any, cache: oci.Cache, write: Write) -> Made:
+    """Return a layer by what it is made of, written if the cache does not have it."""
+    key = {"layer": FORMAT, "compressor": oci.COMPRESSOR, "of": about}
+    try:
+        found = msgspec.convert(cache.note(key), oci.Layer)
+        if cache.has(found.digest, found.size):
+            return Made(title=title, layer=found)
+    except msgspec.ValidationError:
+        pass
+    with cache.writing() as file:
+        writer = oci.LayerWriter(file)
+        write(writer)
+        found = writer.end()
+        cache.keep(file, cache.blob(found.digest))
+    cache.write_note(key, found)
+    return Made(title=title, layer=found)
+
+
+def _skeleton(plan: Plan, facts: Facts, cache: oci.Cache) -> Made:
+    """An empty environment, as `python -m venv --without-pip` makes it on the base image."""
+    home, _, name = facts.python.rpartition("/")
+    site = site_packages(plan)
+    texts = {
+        f"{VENV}/pyvenv.cfg": (
+            f"home = {home}\ninclude-system-site-packages = false\n"
+            f"version = {name.removeprefix('python')}\n"
+        ),
+        f"{site}/{PTH}": f"{LOCAL}\n",
+    }
+    links = {
+        f"{VENV}/bin/python": facts.python,
+        f"{VENV}/bin/python3": "python",
+        f"{VENV}/bin/{name}": "python",
+        f"{VENV}/lib64": "lib",
+    }
+    writable = configuration(plan).writable
+
+    def write(writer: oci.LayerWriter) -> None:
+        for folder in _folders(site):
+            writer.folder(folder)
+        for path, target in sorted(links.items()):
+            writer.link(path.lstrip("/"), target)
+        for path, text in sorted(texts.items()):
+            writer.file(path.lstrip("/"), text.encode())
+        for path in writable:
+            writer.folder(path.lstrip("/"), mode=0o1777)
+
+    return _layer("the environment", [texts, links, writable], cache, write)
+
+
+def _folders(site: str) -> list[str]:
+    """Return the folders that every part of the environment is in."""
+    root = VENV.lstrip("/")
+    found = [root, f"{root}/bin"]
+    at = root
+    for part in site[len(VENV) :].strip("/").split("/"):
+        at = f"{at}/{part}"
+        found.append(at)
+    return found
+
+
+# --- distributions
+
+
+class _Compilers:
+    """A compiling child for each thread, started when something has to be compiled."""
+
+    def __init__(self, plan: Plan, report: Report) -> None:
+        self.version = plan.python.rstrip("+") if plan.bytecode else None
+        self._report = report
+        self._python = ""
+        self._lock = threading.Lock()
+        self._started: list[_bytecode.Compiler] = []
+        self._mine = threading.local()
+
+    def __enter__(self) -> _Compilers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for compiler in self._started:
+            compiler.close()
+
+    @property
+    def about(self) -> Any:
+        """What of the compiler the layers depend on."""
+        return self.version and [_bytecode.FORMAT, self.version, NOT_COMPILED]
+
+    def compile(self, path: str, source: bytes) -> bytes | None:
+        """Compile in this thread's child."""
+        if self.version is None:
+            return None
+        mine: _bytecode.Compiler | None = getattr(self._mine, "compiler", None)
+        if mine is None:
+            with self._lock:
+                self._python = self._python or _bytecode.interpreter(self.version, self._report)
+                mine = self._mine.compiler = _bytecode.Compiler(self._python)
+                self._started.append(mine)
+        return mine.compile(path, source)
+
+
+def _dependencies(
+    plan: Plan, wheels: Sequence[Wheel], downloads: oci.Cache, cache: oci.Cache, report: Report
+) -> list[Made]:
+    if not wheels:
+        return []
+    place = _unpack.venv(site_packages(plan), plan.python)
+    big = sorted((w for w in wheels if w.size >= _BIG), key=lambda w: (-w.size, w.distribution))
+    alone = {w.distribution for w in big[:_MOST]}
+    done = 0
+    counting = threading.Lock()
+
+    def told(what: str) -> None:
+        nonlocal done
+        with counting:
+            done += 1
+            report(Step(message=f"unpacking {what}", done=float(done), total=float(len(wheels))))
+
+    with _Compilers(plan, report) as compilers:
+        about = {"place": place, "folders": _folders(place.site), "bytecode": compilers.about}
+
+        def contents(wheel: Wheel, writer: oci.LayerWriter) -> tuple[str, ...]:
+            told(wheel.distribution)
+            writer.known(*_folders(place.site))
+            return _unpack.unpack(
+                wheel.filename, downloads.blob(wheel.digest), place, writer, compilers.compile
+            )
+
+        def alone_in(wheel: Wheel) -> Made:
+            key = {**about, "wheel": [wheel.filename, wheel.digest]}
+            return _layer(wheel.distribution, key, cache, lambda writer: contents(wheel, writer))
+
+        def one(wheel: Wheel) -> Made | _Piece:
+            if wheel.distribution in alone:
+                return alone_in(wheel)
+            key = {**about, "wheel": [wheel.filename, wheel.digest]}
+            return _piece(key, cache, lambda writer: contents(wheel, writer))
+
+        # The biggest first: it takes the longest.
+        ordered = sorted(wheels, key=lambda w: (-w.size, w.distribution))
+        pool = ThreadPoolExecutor(max_workers=_WORKERS)
+        try:
+            results = dict(
+                zip((w.distribution for w in ordered), pool.map(one, ordered), strict=True)
+            )
+        finally:
+            pool.shutdown(cancel_futures=True)
+        made: list[Made] = []
+        pieces: list[_Piece] = []
+        later: list[Made] = []
+        taken: set[str] = set()
+        for wheel in wheels:
+            result = results[wheel.distribution]
+            if isinstance(result, Made):
+                made.append(result)
+            elif taken.isdisjoint(result.paths):
+                pieces.append(result)
+                taken.update(result.paths)
+            else:
+                # Two distributions with one file: as pip would have it, the later one's stays.
+                later.append(alone_in(wheel))
+    joined = [_joined(pieces, cache)] if pieces else []
+    return [*made, *joined, *later]
+
+
+def _piece(
+    about: Any, cache: oci.Cache, write: Callable[[oci.LayerWriter], tuple[str, ...]]
+) -> _Piece:
+    key = {"piece": FORMAT, "compressor": oci.COMPRESSOR, "of": about}
+    try:
+        found = msgspec.convert(cache.note(key), _Piece)
+        if cache.has(found.digest, found.size):
+            return found
+    except msgspec.ValidationError:
+        pass
+    with cache.writing() as file:
+        writer = oci.LayerWriter(file, part=True)
+        paths = write(writer)
+        writer.flush()
+        found = _Piece(
+            digest=writer.digest, size=writer.size, paths=paths, folders=tuple(writer.folders)
+        )
+        cache.keep(file, cache.blob(found.digest))
+    cache.write_note(key, found)
+    return found
+
+
+def _joined(pieces: Sequence[_Piece], cache: oci.Cache) -> Made:
+    def write(writer: oci.LayerWriter) -> None:
+        for folder in sorted({folder for piece in pieces for folder in piece.folders}):
+            writer.folder(folder)
+        for piece in pieces:
+            writer.join(cache.blob(piece.digest))
+
+    return _layer("the other distributions", [p.digest for p in pieces], cache, write)
+
+
+def _locals(plan: Plan, cache: oci.Cache, report: Report) -> Made:
+    place = _unpack.local(plan.python)
+    wheels = [_local.wheel(distribution, cache, report) for distribution in plan.local]
+    for wheel in wheels:
+        if not wheel.filename.endswith("-any.whl"):
+            report(
+                Step(
+                    message=f"{wheel.distribution} was compiled here: its digest depends on this "
+                    "machine's compiler",
+                    log=True,
+                )
+            )
+    with _Compilers(plan, report) as compilers:
+
+        def write(writer: oci.LayerWriter) -> None:
+            writer.folder(LOCAL.lstrip("/"))
+            for wheel in wheels:
+                report(Step(message=f"unpacking {wheel.distribution}"))
+                _unpack.unpack(
+                    wheel.filename, cache.blob(wheel.digest), place, writer, compilers.compile
+                )
+
+        about = {
+            "place": place,
+            "bytecode": compilers.about,
+            "wheels": [[w.filename, w.digest] for w in wheels],
+        }
+        return _layer("what comes from no index", about, cache, write)
+
+
+# --- the project
+
+
+def _files(
+    name: str, where: str, files: Iterable[ContextFile], cache: oci.Cache, store: Store,
+    report: Report,
+) -> Made:  # fmt: skip
+    ordered = sorted(files, key=lambda f: f.path)
+    about = {"where": where, "files": [[f.path, _identity(f, store)] for f in ordered]}
+    root = where.strip("/")
+    work = WORKDIR.strip("/")
+
+    def write(writer: oci.LayerWriter) -> None:
+        report(Step(message=f"packing the {name}"))
+        writer.folder(work)
+        for file in ordered:
+            path = f"{root}/{file.path}"
+            writer.parents(path, work)
+            if file.source is None:
+                writer.file(path, file.content or b"")
+            else:
+                with Path(file.source).open("rb") as stream:
+                    writer.file(path, stream)
+        if {"where": where, "files": [[f.path, _identity(f, store)] for f in ordered]} != about:
+            raise UsageError(
+                f"The {name} changed while it was packed.", "Wait until nothing writes to it."
+            )
+
+    return _layer(f"the {name}", about, cache, write)
+
+
+def _identity(file: ContextFile, store: Store) -> str:
+    if file.source is None:
+        return digest_bytes(file.content or b"")
+    # Not above: a service imports this package, and has no need of what capture needs.
+    from mlrepro_nb.capture.data.hashing import hash_file
+
+    found = hash_file(file.source, cache=store.digests)
+    if found is None or found.digest is None:
+        raise UsageError(f"{file.source} cannot be read.", "Restore it, or record again.")
+    return found.digest

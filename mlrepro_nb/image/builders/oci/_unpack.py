@@ -1,0 +1,196 @@
+"""A wheel becomes entries of a layer, as an installer would lay it out.
+
+What a wheel means (schemes, scripts, entry points, RECORD) is told by PyPA's own
+`installer`; here is only where it goes. Nothing of this machine is written: the
+scripts start the image's interpreter.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import posixpath
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from mlrepro_nb.connect import oci
+from mlrepro_nb.errors import MlreproError
+from mlrepro_nb.image._configuration import LOCAL, NOT_COMPILED, VENV
+from mlrepro_nb.image.builders.oci import _bytecode
+
+if TYPE_CHECKING:
+    from installer.records import RecordEntry
+
+Compile = Callable[[str, bytes], "bytes | None"]
+
+_INSTALLER = b"mlrepro-nb\n"
+_PYTHON = f"{VENV}/bin/python"
+_GENERATOR = re.compile(rb"^Generator: .*$", re.MULTILINE)
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a wheel's files go in the image."""
+
+    root: str
+    site: str
+    python: str
+    """Version of the image's interpreter."""
+    local: bool = False
+    """Whether it was built here: then what built it is left out."""
+
+    def folder(self, scheme: str, distribution: str) -> str:
+        """Return the folder of one of the wheel's schemes."""
+        major, minor = self.python.split(".")[:2]
+        return {
+            "purelib": self.site,
+            "platlib": self.site,
+            "scripts": f"{self.root}/bin",
+            "data": self.root,
+            "headers": f"{self.root}/include/site/python{major}.{minor}/{distribution}",
+        }[scheme]
+
+
+def venv(site: str, python: str) -> Place:
+    """Return where the distributions of the lock go."""
+    return Place(root=VENV, site=site, python=python)
+
+
+def local(python: str) -> Place:
+    """Return where the distributions go that were built here."""
+    return Place(root=LOCAL, site=LOCAL, python=python, local=True)
+
+
+def unpack(
+    filename: str, path: Path, place: Place, writer: oci.LayerWriter, compiler: Compile | None
+) -> tuple[str, ...]:
+    """Write a wheel's files into a layer and return their paths.
+
+    Raises
+    ------
+    MlreproError
+        It is no wheel.
+    """
+    import installer
+    from installer.exceptions import InstallerError
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            source = _source(filename, archive)
+            target = _target(place, source.distribution, writer, compiler)
+            installer.install(source, target, {"INSTALLER": _INSTALLER})
+    except (InstallerError, zipfile.BadZipFile, KeyError, ValueError, AssertionError) as error:
+        raise MlreproError(
+            f"{filename} is not a wheel that can be installed: {error}.",
+            "Use another version of that distribution.",
+        ) from error
+    return tuple(target.paths)
+
+
+def _source(filename: str, archive: zipfile.ZipFile) -> Any:
+    from installer.sources import WheelFile, WheelSource
+    from installer.utils import parse_wheel_filename
+
+    class Source(WheelFile):
+        """A wheel in the cache, where it does not have its own name; its files in order."""
+
+        def __init__(self) -> None:
+            self._zipfile = archive
+            parsed = parse_wheel_filename(filename)
+            WheelSource.__init__(self, distribution=parsed.distribution, version=parsed.version)
+
+        def get_contents(self) -> Iterator[tuple[tuple[str, str, str], BinaryIO, bool]]:
+            for item in sorted(archive.infolist(), key=lambda i: i.filename):
+                if item.filename.endswith("/") or "__pycache__" in item.filename.split("/"):
+                    continue  # bytecode of whoever built the wheel
+                mode = item.external_attr >> 16
+                runs = bool(mode and stat.S_ISREG(mode) and mode & 0o111)
+                with archive.open(item) as stream:
+                    yield (item.filename, "", ""), stream, runs  # type: ignore[misc]
+
+    return Source()
+
+
+def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile | None) -> Any:
+    from installer.destinations import WheelDestination
+    from installer.records import Hash, RecordEntry
+    from installer.scripts import Script
+    from installer.utils import construct_record_file, fix_shebang
+
+    class Target(WheelDestination):
+        """A layer of the image."""
+
+        def __init__(self) -> None:
+            self.paths: dict[str, RecordEntry] = {}
+
+        def write_script(self, name: str, module: str, attr: str, section: Any) -> RecordEntry:
+            file, content = Script(name, module, attr, section).generate(_PYTHON, "posix")
+            return self._write("scripts", file, io.BytesIO(content), executable=True)
+
+        def write_file(
+            self,
+            scheme: Any,
+            path: Any,
+            stream: BinaryIO,
+            is_executable: bool,  # noqa: FBT001
+        ) -> RecordEntry:
+            if scheme == "scripts":
+                with fix_shebang(stream, _PYTHON) as fixed:
+                    return self._write(scheme, str(path), fixed, executable=True)
+            if place.local and str(path).endswith(".dist-info/WHEEL"):
+                # Whichever version of which backend built it today.
+                stream = io.BytesIO(_GENERATOR.sub(b"Generator: mlrepro-nb", stream.read()))
+            return self._write(scheme, str(path), stream, executable=is_executable)
+
+        def _write(
+            self, scheme: str, path: str, stream: BinaryIO, *, executable: bool
+        ) -> RecordEntry:
+            root = place.folder(scheme, name)
+            where = posixpath.normpath(f"{root}/{path}")
+            if not where.startswith(f"{root}/") or not where.startswith(f"{place.root}/"):
+                raise ValueError(f"it writes to {path}, outside of its folder")
+            if where in self.paths:
+                return self.paths[where]  # an entry point and a script of one name
+            python = scheme in ("purelib", "platlib") and where.endswith(".py")
+            content = io.BytesIO(stream.read()) if python else oci.spooled(stream)
+            writer.parents(where.lstrip("/"), place.root.lstrip("/"))
+            writer.file(where.lstrip("/"), content, executable=executable)
+            entry = self.paths[where] = RecordEntry(
+                path, Hash("sha256", _hash(content)), content.tell()
+            )
+            if python and compiler is not None and not re.search(NOT_COMPILED, where):
+                assert isinstance(content, io.BytesIO)
+                made = compiler(where, content.getvalue())
+                if made is not None:
+                    kept = _bytecode.cached_name(where, place.python)
+                    writer.parents(kept.lstrip("/"), place.root.lstrip("/"))
+                    writer.file(kept.lstrip("/"), made)
+            return entry
+
+        def finalize_installation(
+            self, scheme: Any, record_file_path: str, records: Iterable[tuple[Any, RecordEntry]]
+        ) -> None:
+            own = place.folder(scheme, name)
+
+            def prefix(other: str) -> str | None:
+                folder = place.folder(other, name)
+                return None if folder == own else posixpath.relpath(folder, own) + "/"
+
+            with construct_record_file(list(records), prefix) as stream:
+                self._write(scheme, record_file_path, stream, executable=False)
+
+    return Target()
+
+
+def _hash(content: BinaryIO) -> str:
+    found = hashlib.sha256()
+    content.seek(0)
+    while piece := content.read(1 << 20):
+        found.update(piece)
+    return base64.urlsafe_b64encode(found.digest()).rstrip(b"=").decode("ascii")

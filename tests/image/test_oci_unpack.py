@@ -1,0 +1,282 @@
+"""A wheel in a layer: where its files go, what its scripts start, what its bytecode is."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.util
+import io
+import marshal
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mlrepro_nb.connect import oci
+from mlrepro_nb.errors import MlreproError, ToolError
+from mlrepro_nb.image._local import Wheel
+from mlrepro_nb.image._plan import Plan
+from mlrepro_nb.image.builders.oci import _bytecode, _layers, _unpack
+from mlrepro_nb.model import silent
+
+VERSION = ".".join(map(str, sys.version_info[:3]))
+SITE = f"/opt/venv/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+TAG = sys.implementation.cache_tag
+
+CONTENT = {
+    "pkg/__init__.py": "A = {'x', 'y', 'z'}\ndef f(a, b=(1, 2)):\n    return a in A and 'pkg'\n",
+    "pkg/tests/test_it.py": "def test(): pass\n",
+    "pkg/broken.py": "def (:\n",
+    "pkg/data.bin": "x" * 100,
+    "pkg/tool": "#!/bin/sh\n",
+    "demo_pkg-1.0.data/scripts/old": "#!python\nprint('old')\n",
+    "demo_pkg-1.0.data/scripts/shell": "#!/bin/sh\necho hi\n",
+    "demo_pkg-1.0.data/data/share/doc.txt": "doc\n",
+    "demo_pkg-1.0.data/headers/h.h": "int x;\n",
+    "demo_pkg-1.0.data/platlib/plat.py": "B = 1\n",
+    "demo_pkg-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: demo-pkg\nVersion: 1.0\n",
+    "demo_pkg-1.0.dist-info/WHEEL": (
+        "Wheel-Version: 1.0\nGenerator: some 1.2\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    ),
+    "demo_pkg-1.0.dist-info/entry_points.txt": "[console_scripts]\ndemo = pkg:f\n",
+    "demo_pkg-1.0.dist-info/RECORD": "",
+}
+NAME = "demo_pkg-1.0-py3-none-any.whl"
+
+
+def wheel(folder: Path, content: dict[str, str] = CONTENT, *, order: int = 1) -> Path:
+    path = folder / NAME
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in list(content)[::order]:
+            info = zipfile.ZipInfo(name, (2020 + order, 1, 1, 0, 0, 0))
+            info.external_attr = (0o100755 if name.endswith("tool") else 0o100644) << 16
+            archive.writestr(info, content[name])
+    return path
+
+
+def unpacked(path: Path, place: _unpack.Place, compiler: bool = True) -> tuple[oci.Layer, dict]:
+    target = path.with_suffix(".layer")
+    with target.open("wb") as file, _bytecode.Compiler(sys.executable) as child:
+        writer = oci.LayerWriter(file)
+        _unpack.unpack(NAME, path, place, writer, child.compile if compiler else None)
+        made = writer.end()
+    found = {}
+    with oci.opened(target) as archive:
+        for member in archive:
+            content = archive.extractfile(member).read() if member.isfile() else b""
+            assert f"/{member.name}" not in found
+            found[f"/{member.name}"] = (member.mode, content)
+    return made, found
+
+
+def test_everything_lies_where_an_installer_puts_it(tmp_path: Path) -> None:
+    _, found = unpacked(wheel(tmp_path), _unpack.venv(SITE, VERSION))
+    assert found[f"{SITE}/pkg/data.bin"] == (0o644, b"x" * 100)
+    assert found[f"{SITE}/pkg/tool"][0] == 0o755
+    assert f"{SITE}/plat.py" in found
+    assert found["/opt/venv/share/doc.txt"][1] == b"doc\n"
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert f"/opt/venv/include/site/python{minor}/demo_pkg/h.h" in found
+    assert found["/opt/venv/bin/old"] == (0o755, b"#!/opt/venv/bin/python\nprint('old')\n")
+    assert found["/opt/venv/bin/shell"] == (0o755, b"#!/bin/sh\necho hi\n")
+    mode, script = found["/opt/venv/bin/demo"]
+    assert mode == 0o755
+    assert script.startswith(b"#!/opt/venv/bin/python\n")
+    assert b"from pkg import f" in script
+    info = f"{SITE}/demo_pkg-1.0.dist-info"
+    assert found[f"{info}/INSTALLER"][1] == b"mlrepro-nb\n"
+    assert not [p for p in found if p.endswith(("direct_url.json", "REQUESTED"))]
+
+
+def test_the_record_lists_what_is_there_with_its_hash(tmp_path: Path) -> None:
+    _, found = unpacked(wheel(tmp_path), _unpack.venv(SITE, VERSION))
+    rows = csv.reader(io.StringIO(found[f"{SITE}/demo_pkg-1.0.dist-info/RECORD"][1].decode()))
+    listed = {os.path.normpath(f"{SITE}/{name}"): (digest, size) for name, digest, size in rows}
+    assert set(listed) == {p for p, (_, content) in found.items() if content and ".pyc" not in p}
+    import base64
+
+    for path, (digest, size) in listed.items():
+        if path.endswith("/RECORD"):
+            continue
+        content = found[path][1]
+        told = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        assert (digest, size) == (f"sha256={told}", str(len(content)))
+
+
+def test_what_is_imported_is_compiled_and_never_checked_again(tmp_path: Path) -> None:
+    _, found = unpacked(wheel(tmp_path), _unpack.venv(SITE, VERSION))
+    compiled = {p for p in found if p.endswith(".pyc")}
+    assert compiled == {
+        f"{SITE}/pkg/__pycache__/__init__.{TAG}.pyc",
+        f"{SITE}/__pycache__/plat.{TAG}.pyc",
+    }
+    content = found[f"{SITE}/pkg/__pycache__/__init__.{TAG}.pyc"][1]
+    assert content[:4] == importlib.util.MAGIC_NUMBER
+    assert content[4:8] == b"\1\0\0\0"
+    code = marshal.loads(content[16:])
+    assert code.co_filename == f"{SITE}/pkg/__init__.py"
+    _, without = unpacked(wheel(tmp_path), _unpack.venv(SITE, VERSION), compiler=False)
+    assert set(without) == set(found) - compiled - {
+        f"{SITE}/pkg/__pycache__",
+        f"{SITE}/__pycache__",
+    }
+
+
+def test_the_order_and_dates_of_the_archive_do_not_count(tmp_path: Path) -> None:
+    made = []
+    for order in (1, -1):
+        folder = tmp_path / str(order)
+        folder.mkdir()
+        made.append(unpacked(wheel(folder, order=order), _unpack.venv(SITE, VERSION))[0])
+    assert made[0] == made[1]
+
+
+def test_what_built_a_local_wheel_is_left_out(tmp_path: Path) -> None:
+    made = []
+    for version in ("1.2", "1.3"):
+        folder = tmp_path / version
+        folder.mkdir()
+        name = "demo_pkg-1.0.dist-info/WHEEL"
+        content = CONTENT | {name: CONTENT[name].replace("1.2", version)}
+        made.append(unpacked(wheel(folder, content), _unpack.local(VERSION)))
+    assert made[0][0] == made[1][0]
+    assert "/opt/local/pkg/__init__.py" in made[0][1]
+    assert "/opt/local/bin/demo" in made[0][1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"../../etc/passwd": "x"},
+        {"/etc/passwd": "x"},
+        {"demo_pkg-1.0.data/scripts/../../../etc/passwd": "x"},
+        {"demo_pkg-1.0.data/nowhere/x": "x"},
+        {"other-1.0.dist-info/METADATA": "x"},
+        {"demo_pkg-1.0.dist-info/WHEEL": "Wheel-Version: 2.0\nRoot-Is-Purelib: true\n"},
+    ],
+)
+def test_a_hostile_wheel_is_refused(tmp_path: Path, content: dict[str, str]) -> None:
+    with pytest.raises(MlreproError, match="not a wheel that can be installed"):
+        unpacked(wheel(tmp_path, CONTENT | content), _unpack.venv(SITE, VERSION))
+
+
+def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"no zip")
+    with pytest.raises(MlreproError, match="not a wheel"):
+        unpacked(tmp_path / NAME, _unpack.venv(SITE, VERSION))
+
+
+# --- bytecode
+
+
+def compiled(names: list[Path], python: str = sys.executable) -> dict[str, bytes | None]:
+    with _bytecode.Compiler(python) as child:
+        return {str(p): child.compile(f"/opt/{p.name}", p.read_bytes()) for p in names}
+
+
+def test_bytecode_does_not_depend_on_what_was_compiled_before() -> None:
+    # Strings are shared in a process, and marshal marks those that somebody holds.
+    folder = Path(os.__file__).parent
+    names = [p for f in ("", "asyncio", "email", "json") for p in sorted((folder / f).glob("*.py"))]
+    assert len(names) > 150
+    first = compiled(names)
+    assert first == compiled(names[::-1])
+    assert compiled(names[-1:]) == {str(names[-1]): first[str(names[-1])]}
+    held = [data for data in first.values() if data]
+    assert len(held) > 150
+    for path, data in first.items():
+        if data:
+            code = marshal.loads(data[16:])
+            want = compile(Path(path).read_bytes(), f"/opt/{Path(path).name}", "exec",
+                           dont_inherit=True, optimize=0)  # fmt: skip
+            assert code == want
+
+
+def test_bytecode_runs(tmp_path: Path) -> None:
+    source = b"print(sorted({'a', 'b'}), (lambda x=1.5: x)(), [i for i in range(2)])\n"
+    with _bytecode.Compiler(sys.executable) as child:
+        made = child.compile("/opt/x.py", source)
+        assert child.compile("/opt/y.py", b"\xff\xfe") is None
+        assert child.compile("/opt/z.py", b"") is not None
+    assert made is not None
+    (tmp_path / "x.pyc").write_bytes(made)
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "x.pyc")], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "['a', 'b'] 1.5 [0, 1]\n"
+
+
+def test_only_the_record_s_own_python_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    import platform
+
+    from mlrepro_nb.connect import interpreters
+
+    assert _bytecode.interpreter(platform.python_version(), silent) == sys.executable
+    monkeypatch.setattr(interpreters, "fetch", lambda version: None)
+    with pytest.raises(ToolError, match=r"3\.99\.1, and there is none") as raised:
+        _bytecode.interpreter("3.99.1", silent)
+    assert "--no-bytecode" in raised.value.remedy
+
+
+def test_a_compiler_that_dies_is_told() -> None:
+    child = _bytecode.Compiler(sys.executable)
+    child._process.kill()
+    with pytest.raises(MlreproError, match=r"ended at /opt/a\.py"):
+        child.compile("/opt/a.py", b"x")
+    child.close()
+
+
+def test_a_tar_of_a_layer_is_one_for_every_reader(tmp_path: Path) -> None:
+    unpacked(wheel(tmp_path), _unpack.venv(SITE, VERSION))
+    with tarfile.open(tmp_path / NAME.replace(".whl", ".layer")) as archive:
+        assert len(archive.getnames()) > 10
+
+
+# --- layers
+
+
+def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: Path) -> None:
+    cache = oci.Cache(tmp_path / "cache")
+    wheels = []
+    for name in ("aa", "bb", "cc"):
+        content = {f"{name}.py": "x = 1\n", "shared/__init__.py": f"owner = '{name}'\n"}
+        if name == "cc":
+            del content["shared/__init__.py"]
+        info = f"{name}-1.0.dist-info"
+        content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        content[f"{info}/WHEEL"] = CONTENT["demo_pkg-1.0.dist-info/WHEEL"]
+        held = io.BytesIO()
+        with zipfile.ZipFile(held, "w") as archive:
+            for path, text in content.items():
+                archive.writestr(path, text)
+        data = held.getvalue()
+        wheels.append(
+            Wheel(distribution=name, filename=f"{name}-1.0-py3-none-any.whl",
+                  digest=cache.put(data), size=len(data))
+        )  # fmt: skip
+    plan = Plan(
+        kind="job", record="sha256:1", notebook="n.ipynb", python=VERSION, machine="x86_64",
+        base="b", repository="r", version="1", build_id="1", created="", bytecode=False,
+    )  # fmt: skip
+    made = _layers._dependencies(plan, wheels, cache, cache, silent)
+    assert [m.title for m in made] == ["the other distributions", "bb"]
+    found = []
+    for layer in made:
+        with oci.opened(cache.blob(layer.layer.digest)) as archive:
+            content = {
+                m.name: archive.extractfile(m).read() if m.isfile() else b"" for m in archive
+            }
+        with tarfile.open(cache.blob(layer.layer.digest)) as archive:
+            assert len(archive.getnames()) == len(content)  # Docker takes no path twice
+        found.append(content)
+    shared = f"{SITE[1:]}/shared/__init__.py"
+    assert (found[0][shared], found[1][shared]) == (b"owner = 'aa'\n", b"owner = 'bb'\n")
+    assert f"{SITE[1:]}/cc.py" in found[0]
+    assert [m.layer for m in made] == [
+        m.layer
+        for m in _layers._dependencies(plan, wheels, cache, oci.Cache(tmp_path / "b"), silent)
+    ]
