@@ -7,7 +7,10 @@ import sys
 from importlib import import_module
 
 BENCHMARKS = {
-    "recording": "Recording: milliseconds a cell",
+    "hashing": "Identities of files",
+    "recording": "Recording: milliseconds a cell, beside the peers' kernels",
+    "recording_notebooks": "Recording: real notebooks, beside the peers' kernels",
+    "watches": "Recording: where the time of a trivial cell goes",
     "verifying": "Running the tour notebook again",
 }
 

@@ -1,0 +1,163 @@
+"""What recording costs a notebook: seconds, CPU and memory, beside the peers' kernels.
+
+Each round runs every notebook in a fresh kernel of each kind, in turn. CPU is that of the
+kernel with its children and threads, so it counts what is done in the background too.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kernels import LOAD, MODULES, ROOT, Kernel, interpreter
+
+_MAKE_DATA = """\
+import numpy as np, pandas as pd
+rng = np.random.default_rng(0)
+n = 400_000
+pd.DataFrame({
+    "store": rng.integers(0, 300, n), "item": rng.integers(0, 2000, n),
+    "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 700, n), "D"),
+    "price": rng.gamma(2, 8, n).round(2), "units": rng.poisson(3, n),
+}).to_csv("sales.csv", index=False)
+pd.DataFrame({"store": range(300), "area": rng.integers(50, 900, 300)}).to_csv(
+    "stores.csv", index=False)
+"""
+
+SALES = """\
+import numpy as np
+import pandas as pd
+---
+sales = pd.read_csv("sales.csv", parse_dates=["day"])
+stores = pd.read_csv("stores.csv")
+sales.head()
+---
+sales.describe()
+---
+data = sales.merge(stores, on="store")
+data["revenue"] = data["price"] * data["units"]
+data["weekday"] = data["day"].dt.dayofweek
+data["month"] = data["day"].dt.month
+---
+monthly = data.groupby(["store", data["day"].dt.to_period("M")])["revenue"].sum().unstack()
+monthly.iloc[:5, :5]
+---
+data["rank"] = data.groupby("store")["revenue"].rank(pct=True)
+data["rolling"] = (
+    data.sort_values("day").groupby("store")["revenue"].transform(lambda s: s.rolling(50, 1).mean())
+)
+---
+import matplotlib
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+data.groupby("weekday")["revenue"].mean().plot.bar()
+plt.show()
+---
+from sklearn.model_selection import train_test_split
+features = data[["store", "item", "price", "area", "weekday", "month", "rank", "rolling"]]
+train_x, test_x, train_y, test_y = train_test_split(
+    features, data["units"], test_size=0.25, random_state=7)
+---
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+ridge = make_pipeline(StandardScaler(), Ridge()).fit(train_x, train_y)
+ridge.score(test_x, test_y)
+---
+from sklearn.ensemble import HistGradientBoostingRegressor
+boosted = HistGradientBoostingRegressor(max_iter=150, random_state=7).fit(train_x, train_y)
+boosted.score(test_x, test_y)
+---
+from sklearn.ensemble import RandomForestRegressor
+forest = RandomForestRegressor(20, max_depth=10, random_state=7).fit(
+    train_x[:60_000], train_y[:60_000])
+forest.score(test_x, test_y)
+---
+pd.Series(forest.feature_importances_, train_x.columns).sort_values()
+---
+predicted = boosted.predict(test_x)
+print(f"{np.abs(predicted - test_y).mean():.4f}")
+---
+test_x.assign(predicted=predicted).to_csv("predicted.csv", index=False)
+"""
+
+TINY = ["import numpy as np\na = np.arange(1000.0)"] + [
+    f"b{i} = a * {i} + 1\nb{i}.sum()" for i in range(199)
+]
+
+
+def notebooks() -> dict[str, list[str]]:
+    """Return the notebooks by name, as the sources of their cells."""
+    tour = json.loads((ROOT / "notebooks" / "00-tour.ipynb").read_text(encoding="utf-8"))
+    sources = ["".join(c["source"]) for c in tour["cells"] if c["cell_type"] == "code"]
+    plain = [source.replace("%%mlrepro record --name train\n", "") for source in sources]
+    return {
+        "tour (pandas, scikit-learn)": [
+            source for source in plain if "mlflow" not in source and not source.startswith("%")
+        ],
+        "sales (pandas, scikit-learn)": SALES.split("---\n"),
+        "200 tiny cells (numpy)": TINY,
+    }
+
+
+def measure(rounds: int = 3) -> list[dict[str, object]]:
+    """Return, for each notebook and kernel, medians and their ratios to a plain kernel."""
+    python = interpreter()
+    found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
+    silent: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run(["git", "init", "-q", name], check=True)
+        shutil.copytree(ROOT / "notebooks" / "data", folder / "data")
+        subprocess.run([python, "-c", _MAKE_DATA], cwd=folder, check=True)
+        kinds = list(MODULES)
+        for turn in range(rounds):
+            for title, cells in notebooks().items():
+                for kind in [*kinds[turn % len(kinds) :], *kinds[: turn % len(kinds)]]:
+                    if kind in silent:
+                        continue
+                    try:
+                        one = _run(kind, cells, folder, python)
+                    except RuntimeError as error:
+                        if kind in LOAD or kind == kinds[0]:
+                            raise
+                        silent[kind] = str(error)
+                        continue
+                    found.setdefault((title, kind), []).append(one)
+    rows = [_row(title, kind, found) for title in notebooks() for kind in kinds
+            if (title, kind) in found]  # fmt: skip
+    return rows + [
+        {**dict.fromkeys(rows[0], ""), "notebook": why, "kernel": kind}
+        for kind, why in silent.items()
+    ]
+
+
+def _run(kind: str, cells: list[str], folder: Path, python: Path) -> tuple[float, float, int]:
+    shutil.rmtree(folder / ".mlrepro", ignore_errors=True)
+    kernel = Kernel(kind, folder, python)
+    try:
+        before = kernel.cpu()
+        seconds = sum(kernel.run(cell) for cell in cells)
+        return seconds, kernel.cpu() - before, kernel.memory()
+    finally:
+        kernel.stop()
+
+
+def _row(title: str, kind: str, found: dict[tuple[str, str], Any]) -> dict[str, object]:
+    seconds, cpu, memory = map(statistics.median, zip(*found[title, kind], strict=True))
+    plain = [statistics.median(x) for x in zip(*found[title, "plain ipykernel"], strict=True)]
+    return {
+        "notebook": title,
+        "kernel": kind,
+        "seconds": f"{seconds:.2f}",
+        "ratio": f"{seconds / plain[0]:.3f}",
+        "CPU, s": f"{cpu:.2f}",
+        "CPU ratio": f"{cpu / plain[1]:.3f}",
+        "memory, MiB": f"{memory / 2**20:.0f}",
+        "memory ratio": f"{memory / plain[2]:.3f}",
+    }
