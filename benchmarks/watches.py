@@ -30,7 +30,7 @@ def _timed(owner, name, label):
             _spent[label] = _spent.get(label, 0) + taken
     setattr(owner, name, timed)
 for _watch in _recorder.watches:
-    for _name in ("cell_begins", "cell_ended", "after_cell"):
+    for _name in ("cell_begins", "cell_ends", "cell_ended", "after_cell"):
         if getattr(type(_watch), _name) is not getattr(_Watch, _name):
             _timed(_watch, _name, f"{type(_watch).__name__}.{_name}")
 _timed(_recorder, "emit", "writing the journal")

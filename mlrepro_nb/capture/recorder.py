@@ -106,6 +106,7 @@ class Recorder:
         """Called when a cell told the kernel to exit."""
         self._begins: list[Watch] = []
         self._ends: list[Watch] = []
+        self._endeds: list[Watch] = []
         self._afters: list[Watch] = []
         self.notebook = find_notebook(shell)
         files = FileWatch(self, cache=cache, keep=keep)
@@ -137,7 +138,8 @@ class Recorder:
             with self._guard(watch.title):
                 watch.start()
         self._begins = self._that_have("cell_begins")
-        self._ends = self._that_have("cell_ended")
+        self._ends = self._that_have("cell_ends")
+        self._endeds = self._that_have("cell_ended")
         self._afters = self._that_have("after_cell")
         if self._tap is not None:
             with self._guard("outputs"):
@@ -207,6 +209,11 @@ class Recorder:
         if text not in self._gaps:
             self._gaps.add(text)
             self.emit("gap", {"text": mask(text), "order": self.current()})
+
+    @property
+    def busy(self) -> bool:
+        """Whether a cell is running."""
+        return bool(self._stack) and not self._stack[-1].done
 
     @property
     def executions(self) -> int:
@@ -310,6 +317,11 @@ class Recorder:
             "error": execution.error,
             "duration": round(execution.duration, 6),
         }
+        for watch in self._ends:
+            try:
+                watch.cell_ends(execution)
+            except Exception as error:  # noqa: BLE001, PERF203
+                self._failed(watch.title, error)
         self.emit("end", data)
         execution.done = True
         self._unseen = execution
@@ -323,7 +335,7 @@ class Recorder:
         if execution is None:
             return
         data: dict[str, Any] = {"order": execution.order}
-        for watch in self._ends:
+        for watch in self._endeds:
             try:
                 did = watch.cell_ended(execution)
                 if watch.part is not None and did is not None:

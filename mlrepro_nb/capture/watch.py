@@ -52,7 +52,7 @@ class Watch:
     title: ClassVar[str] = "something"
     """What a gap says could not be recorded."""
     part: ClassVar[str | None] = None
-    """Key of a cell's ``end`` event that holds what `cell_ended` returns."""
+    """Key of a cell's ``did`` event that holds what `cell_ended` returns."""
 
     def start(self) -> None:
         """Begin to watch."""
@@ -63,11 +63,18 @@ class Watch:
     def cell_begins(self, execution: Execution) -> None:
         """Do what must be done before a cell: it waits for this."""
 
+    def cell_ends(self, execution: Execution) -> None:
+        """Do what must be done the moment a cell ends: its result waits for this."""
+
     def cell_ended(self, execution: Execution) -> Any:
-        """Return what the cell did as JSON-able data, or None: the next cell waits for this."""
+        """Return what the cell did as JSON-able data, or None.
+
+        The front end has been told of the cell's end by now, if it has one; the
+        next cell waits for this.
+        """
 
     def after_cell(self, execution: Execution) -> None:
-        """Report what need not be in the ``end`` event, which is out by now."""
+        """Report what need not be in the ``did`` event, which is out by now."""
 
     def describe(self) -> None:
         """Report, from a thread, what is known from the start on, in case the end never comes."""

@@ -24,7 +24,8 @@ OUTPUT_CAP = 50_000_000
 _ALIVE_EVERY = 0.2
 
 _GOODBYE = 120.0
-"""Seconds that the kernel has for its last report; it is asked to go harder after half of it."""
+"""Seconds that a kernel with nothing left to run has for its last report; after half of it, it is
+asked harder to go."""
 
 
 class Client(PapermillNotebookClient):  # type: ignore[misc]
@@ -91,10 +92,10 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         """Run the notebook in a new kernel that is gone when this returns."""
         self.reset_execution_trackers()
         with self.setup_kernel(**start):
-            self.km.shutdown_wait_time = _GOODBYE
             info = self.kc.kernel_info
             self.papermill_execute_cells()
             if self.ended is None or self.shutdown_kernel != "immediate":
+                self.km.shutdown_wait_time = _GOODBYE
                 try:
                     reply = self.wait_for_reply(info())
                     self.nb.metadata["language_info"] = reply["content"]["language_info"]

@@ -8,6 +8,7 @@ import functools
 import inspect
 import os
 import shlex
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from mlrepro_nb.capture import Recorder
     from mlrepro_nb.record import LiveSession
+
+_BUSY = 2.0
+"""Seconds after which a main thread that does not answer is taken to be busy."""
 
 _state: _Loaded | None = None
 
@@ -139,12 +143,34 @@ def _seal_before_the_end(loaded: _Loaded) -> None:
 
     @functools.wraps(original)
     async def do_shutdown(restart: bool) -> Any:
-        _at_exit()
+        _in_main_thread(kernel, loaded, _at_exit)
         answer = original(restart)
         return await answer if inspect.isawaitable(answer) else answer
 
     do_shutdown.seals = True  # type: ignore[attr-defined]
     kernel.do_shutdown = do_shutdown
+
+
+def _in_main_thread(kernel: Any, loaded: _Loaded, act: Callable[[], None]) -> None:
+    """Do something where the cells ran, unless one runs there still.
+
+    A request to shut down comes in a thread of its own, in which generators and
+    the namespace could change while they are looked at.
+    """
+    loop = getattr(kernel, "io_loop", None)
+    busy = loaded.recorder is not None and loaded.recorder.busy
+    if loop is None or busy or threading.current_thread() is threading.main_thread():
+        return act()
+    done = threading.Event()
+
+    def run() -> None:
+        act()
+        done.set()
+
+    loop.add_callback(run)
+    if not done.wait(_BUSY):
+        act()
+    return None
 
 
 def _at_exit() -> None:

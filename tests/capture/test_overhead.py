@@ -51,10 +51,10 @@ def between_cells(shell: Shell, source: str) -> Counter[str]:
     return calls
 
 
-def test_a_cell_that_touches_no_data_costs_two_writes_and_no_other_disk(session: Any) -> None:
+def test_a_cell_that_touches_no_data_costs_three_writes_and_no_other_disk(session: Any) -> None:
     shell, _ = session
     calls = between_cells(shell, "y = 2")
-    assert calls["write"] <= 3, "begin, end, and its output"
+    assert calls["write"] <= 4, "begin, end, its output, and what it did"
     for name in ("sqlite3", "open", "listdir", "scandir", "fsync", "fork_exec"):
         assert not calls[name], (name, calls)
 
@@ -70,9 +70,10 @@ def test_what_a_cell_costs_does_not_grow_with_the_session(session: Any) -> None:
 
 def test_the_recorder_itself_makes_few_calls(session: Any) -> None:
     shell, live = session
-    live.recorder._begins = live.recorder._ends = live.recorder._afters = []  # no watch
+    recorder = live.recorder
+    recorder._begins = recorder._ends = recorder._endeds = recorder._afters = []  # no watch
     calls = between_cells(shell, "y = 2")
-    assert calls["Python"] < 180, calls
+    assert calls["Python"] < 200, calls
     assert sum(calls.values()) < 450, calls
 
 
@@ -85,7 +86,7 @@ def test_loading_imports_no_heavy_library(kernel: Callable) -> None:
     added = k.run("print(*{name.split('.')[0] for name in set(sys.modules) - before})")["text"]
     heavy = {
         "numpy", "pandas", "requests", "papermill", "nbclient", "nbformat", "mlflow", "kubernetes",
-        "rich", "anywidget", "click", "psutil", "yaml", "threadpoolctl", "packaging", "rfc8785",
+        "rich", "anywidget", "click", "psutil", "yaml", "threadpoolctl", "rfc8785",
     }  # fmt: skip
     assert not heavy & set(added.split())
 

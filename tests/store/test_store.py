@@ -119,14 +119,15 @@ def test_many_threads_and_processes_write_at_once(store: Store) -> None:
     program = (
         "import sys; from pathlib import Path; from mlrepro_nb.store import Store\n"
         "store = Store(Path(sys.argv[1])); session = store.open_session('n.ipynb')\n"
-        "for i in range(50): store.append(session, 'cell', {'i': i}); store.blobs.put(b'%d' % i)\n"
+        "for i in range(50):\n    store.append(session, 'begin', {'order': i})\n"
+        "    store.blobs.put(b'%d' % i)\n"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", program, str(store.root)]) for _ in range(3)
     ]
     session = store.open_session("n.ipynb")
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda i: store.append(session, "cell", {"i": i}), range(50)))
+        list(pool.map(lambda i: store.append(session, "begin", {"order": i}), range(50)))
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert [len(store.events(s.id)) for s in store.sessions()] == [50, 50, 50, 50]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Any
 
 from mlrepro_nb.capture.data.files import FileWatch
 from mlrepro_nb.capture.data.paths import ignored_prefixes, printable
@@ -50,7 +49,7 @@ class MarkerWatch(Watch):
         if self._on:
             _mark("begin", execution.order)
 
-    def cell_ended(self, execution: Execution) -> Any:
+    def cell_ends(self, execution: Execution) -> None:
         """Mark the end."""
         if self._on:
             _mark("end", execution.order)

@@ -26,7 +26,6 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
 
 from mlrepro_nb.capture.data import audit
 from mlrepro_nb.capture.data.audit import Access, unwatched
@@ -143,7 +142,7 @@ class RootsWatch(Watch):
                 if not is_ignored(path + "/x"):
                     self._new_folder(path, None)
 
-    def cell_ended(self, execution: Execution) -> Any:
+    def cell_ends(self, execution: Execution) -> None:
         """Keep what the cell opened, for the thread to look at."""
         if self._inotify is not None:
             self._turn(None, last=True)

@@ -100,7 +100,7 @@ class EnvironmentWatch(Watch):
         if "import" in execution.source:
             self._used.named |= imported_names(execution.source)
 
-    def after_cell(self, execution: Execution) -> None:
+    def cell_ends(self, execution: Execution) -> None:
         """Have a thread look at what the cell imported, if it did."""
         if "%store" in execution.source:
             self._note_restored(execution.source)
@@ -108,7 +108,8 @@ class EnvironmentWatch(Watch):
         opened = self._sources != self._opened
         if not opened and len(entries) == self._looked and not self._reloads():
             return
-        # The next cell may write to the project's sources, and only to them: they cannot wait.
+        # Whoever sees the result may write to the project's sources at once, and so may the next
+        # cell: they cannot wait.
         while self._looked < len(entries):
             entry = entries[self._looked]
             if entry.importer == "__main__" or entry.importer in self._log.again:
