@@ -126,6 +126,8 @@ class Recorder:
         kernel = getattr(shell, "kernel", None)
         session = getattr(kernel, "session", None)
         self._tap = OutputTap(session, self._published) if session is not None else None
+        self._kernel: Any = kernel
+        self._handler_hook: Any = None
 
     # --- life
 
@@ -144,6 +146,7 @@ class Recorder:
         if self._tap is not None:
             with self._guard("outputs"):
                 self._tap.start()
+                self._look_before_messages()
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
         _recorders.add(self)
@@ -167,6 +170,10 @@ class Recorder:
                 watch.stop()
         if self._tap is not None:
             self._tap.stop()
+        if self._handler_hook is not None:
+            if self._kernel.__dict__.get("pre_handler_hook") is self._handler_hook:
+                del self._kernel.pre_handler_hook
+            self._handler_hook = None
 
     def seal(self, timeout: float = _SEAL_TIMEOUT) -> None:
         """Report all that the events so far leave open, as of now."""
@@ -361,6 +368,20 @@ class Recorder:
             self._finish(execution)
         if execution is self._unseen and thread() == self._thread:
             self._look_back_soon(execution)
+
+    def _look_before_messages(self) -> None:
+        """Look back before any other message: what a widget's callback does is no cell's doing."""
+        original = getattr(self._kernel, "pre_handler_hook", None)
+        if original is None:
+            return
+
+        def pre_handler_hook() -> None:
+            if self._unseen is not None and thread() == self._thread:
+                with Uninterrupted(), unwatched(), self._guard("a cell's end"):
+                    self._look_back()
+            original()
+
+        self._handler_hook = self._kernel.pre_handler_hook = pre_handler_hook
 
     def _look_back_soon(self, execution: Execution) -> None:
         """Look back once the kernel has nothing else to do, or the next cell comes."""

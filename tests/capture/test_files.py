@@ -239,3 +239,16 @@ def test_dvc_and_git_say_what_they_track(kernel: Callable, repository: Path) -> 
     assert {n: d.tracked for n, d in found.items()} == {
         "d.csv": False, "g.csv": True, "n.csv": False,
     }  # fmt: skip
+
+
+def test_mlflows_own_database_is_no_data(kernel: Callable) -> None:
+    k = kernel()
+    k.run("%load_ext mlrepro_nb")
+    ran = k.run(
+        "import mlflow\nmlflow.set_tracking_uri('sqlite:///own.db')\n"
+        "with mlflow.start_run():\n    mlflow.log_param('a', 1)",
+        timeout=300,
+    )
+    assert not ran["errors"]
+    assert (k.folder / "own.db").exists(), "made by its migrations' scripts"
+    assert k.data() == []

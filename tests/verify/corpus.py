@@ -208,16 +208,16 @@ def build() -> list[Fault]:
     )
 
     # --- undeclared-dependency
-    stub = ("import sys, types\nfor _n in ('xgboost', 'cv2', 'skimage', 'skimage.filters'):\n"
-            "    sys.modules[_n] = types.ModuleType(_n)\nsys.modules['cv2'].__version__ = '4'\n"
-            "sys.modules['skimage.filters'].sobel = abs\nsys.modules['xgboost'].XGBClassifier = dict")  # fmt: skip
+    stub = ("import sys, types\nfor _n in ('catboost', 'Bio', 'skimage', 'skimage.filters'):\n"
+            "    sys.modules[_n] = types.ModuleType(_n)\nsys.modules['Bio'].__version__ = '4'\n"
+            "sys.modules['skimage.filters'].sobel = abs\nsys.modules['catboost'].CatBoostClassifier = dict")  # fmt: skip
     cells = [
         IMPORTS,
-        "from xgboost import XGBClassifier\nclf = XGBClassifier(depth=3)",
+        "from catboost import CatBoostClassifier\nclf = CatBoostClassifier(depth=3)",
         "print(clf)",
     ]
-    add("undeclared-dependency/xgboost", cells, ("undeclared-dependency", 1), prelude=stub)
-    add("undeclared-dependency/other-name", ["import cv2", "print(cv2.__version__)"],
+    add("undeclared-dependency/catboost", cells, ("undeclared-dependency", 1), prelude=stub)
+    add("undeclared-dependency/other-name", ["import Bio", "print(Bio.__version__)"],
         ("undeclared-dependency", 0), prelude=stub)  # fmt: skip
     add("undeclared-dependency/submodule", ["x = -2", "from skimage.filters import sobel\nprint(sobel(x))"],
         ("undeclared-dependency", 1), prelude=stub)  # fmt: skip

@@ -197,6 +197,7 @@ def _libraries() -> Iterator[str]:
         elif (
             top not in sys.stdlib_module_names
             and top not in _THROUGH
+            and not top.endswith("_py")  # a script that alembic runs
             and not module.startswith("mlrepro_nb.capture")
         ):
             yield top

@@ -80,6 +80,8 @@ class FileWatch(Watch):
         self.digests = Digests(recording, cache, keep)
         self._seen: set[tuple[str, str, int | None]] = set()
         self._pending: list[dict[str, Any]] = []
+        self._opened: list[dict[str, Any]] = []
+        """What the last cell opened, until it is reported."""
         self._both: dict[str, tuple[str, str, tuple[int, ...]]] = {}
         """Files opened to read and write: path to the path as given, its layer, and the file's
         signature when it was last looked at."""
@@ -128,9 +130,14 @@ class FileWatch(Watch):
                 order = self.execution()
                 self._emit("gap", {"text": text, "order": order, "closed_by": "strace"})
 
+    def cell_ends(self, execution: Execution) -> None:
+        """Take what the cell opened: the cross-check compares with it."""
+        self._opened = self.drain()
+
     def cell_ended(self, execution: Execution) -> Any:
         """Return what the cell opened."""
-        return self.drain()
+        opened, self._opened = self._opened, []
+        return opened
 
     def seal(self, timeout: float) -> None:
         """Report what a cell that still runs has opened, and wait for the digests."""

@@ -51,14 +51,6 @@ def assembled(told: Told, put_blob: PutBlob) -> Environment:
         base=base,
         put_blob=put_blob,
     )
-    for distribution in found:
-        if distribution.edited:
-            more = len(distribution.edited) - 1
-            told.gaps.setdefault(
-                f"{distribution.edited[0].path}{f' and {more} more files' if more else ''} of "
-                f"{distribution.name} {distribution.version} was edited by hand: the record has "
-                "its digest, not its content."
-            )
     return msgspec.structs.replace(
         base,
         distributions=found,
