@@ -1,6 +1,7 @@
 """Whatever a notebook does, its run ends and says how."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -203,7 +204,11 @@ def test_ctrl_c_leaves_no_kernel(tmp_path):
         "import time; time.sleep(300)')]\n"
         "run(v4.new_notebook(cells=cells), cwd=pathlib.Path('.'), recorded=False)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE,
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (tmp_path / "up").exists() or not (tmp_path / "up").read_text():
         assert time.monotonic() < deadline
