@@ -36,6 +36,7 @@ for _watch in _recorder.watches:
 _timed(_recorder, "emit", "writing the journal")
 _timed(_recorder, "_begin", "the recorder, a cell's start")
 _timed(_recorder, "_ended", "the recorder, a cell's end")
+_timed(_recorder, "_look_back", "the recorder, afterwards")
 """
 SETUP = "import numpy, pandas; generator = numpy.random.default_rng(1)"
 

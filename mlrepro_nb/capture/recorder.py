@@ -32,7 +32,7 @@ from mlrepro_nb.capture.cells.names import NameWatch
 from mlrepro_nb.capture.cells.outputs import OutputTap
 from mlrepro_nb.capture.cells.source import cell_name, imported_names
 from mlrepro_nb.capture.cells.widgets import WidgetWatch
-from mlrepro_nb.capture.clock import clock, cpu, now, pid, thread
+from mlrepro_nb.capture.clock import clock, now, pid, thread
 from mlrepro_nb.capture.data.audit import paused, unwatched
 from mlrepro_nb.capture.data.digests import Keep
 from mlrepro_nb.capture.data.files import FileWatch
@@ -52,7 +52,7 @@ from mlrepro_nb.store import project_root
 
 Sink = Callable[[str, Any], None]
 
-_SEAL_TIMEOUT = 1.5
+_SEAL_TIMEOUT = 1.0
 """Seconds that a kernel that shuts down waits for each watch; a front end sends it SIGTERM after
 two and a half."""
 _BREATH = 0.002
@@ -104,10 +104,8 @@ class Recorder:
         self._sealed = False
         self.ending: Callable[[], None] = lambda: None
         """Called when a cell told the kernel to exit."""
-        self._begins: list[Watch] = []
-        self._ends: list[Watch] = []
-        self._endeds: list[Watch] = []
-        self._afters: list[Watch] = []
+        self._hooked: dict[str, list[Watch]] = {}
+        """The watches that do something at each moment of a cell, by the method's name."""
         self.notebook = find_notebook(shell)
         files = FileWatch(self, cache=cache, keep=keep)
         names = NameWatch(self)
@@ -139,10 +137,10 @@ class Recorder:
         for watch in self.watches:
             with self._guard(watch.title):
                 watch.start()
-        self._begins = self._that_have("cell_begins")
-        self._ends = self._that_have("cell_ends")
-        self._endeds = self._that_have("cell_ended")
-        self._afters = self._that_have("after_cell")
+        self._hooked = {
+            hook: [w for w in self.watches if getattr(type(w), hook) is not getattr(Watch, hook)]
+            for hook in ("cell_begins", "cell_ends", "cell_ended", "after_cell")
+        }
         if self._tap is not None:
             with self._guard("outputs"):
                 self._tap.start()
@@ -289,7 +287,7 @@ class Recorder:
     def _begin(
         self, source: str, request: str, cell_id: str | None, parent: dict[str, Any]
     ) -> None:
-        execution = Execution(order=self._order, request=request, source=source, cpu=cpu())
+        execution = Execution(order=self._order, request=request, source=source)
         self._order += 1
         self._sealed = False
         self._stack[:] = [execution]
@@ -309,11 +307,7 @@ class Recorder:
                 **asked_by(parent),
             },
         )
-        for watch in self._begins:
-            try:
-                watch.cell_begins(execution)
-            except Exception as error:  # noqa: BLE001, PERF203 - see the class: it never raises
-                self._failed(watch.title, error)
+        self._tell("cell_begins", execution)
         execution.clock = clock()
 
     def _ended(self, execution: Execution) -> None:
@@ -324,11 +318,7 @@ class Recorder:
             "error": execution.error,
             "duration": round(execution.duration, 6),
         }
-        for watch in self._ends:
-            try:
-                watch.cell_ends(execution)
-            except Exception as error:  # noqa: BLE001, PERF203
-                self._failed(watch.title, error)
+        self._tell("cell_ends", execution)
         self.emit("end", data)
         execution.done = True
         self._unseen = execution
@@ -341,23 +331,23 @@ class Recorder:
         execution, self._unseen = self._unseen, None
         if execution is None:
             return
-        data: dict[str, Any] = {"order": execution.order}
-        for watch in self._endeds:
-            try:
-                did = watch.cell_ended(execution)
-                if watch.part is not None and did is not None:
-                    data[watch.part] = did
-            except Exception as error:  # noqa: BLE001, PERF203
-                self._failed(watch.title, error)
-        self.emit("did", data)
-        for watch in self._afters:
-            try:
-                watch.after_cell(execution)
-            except Exception as error:  # noqa: BLE001, PERF203
-                self._failed(watch.title, error)
+        self.emit("did", {"order": execution.order, **self._tell("cell_ended", execution)})
+        self._tell("after_cell", execution)
         self._stack.clear()
         if getattr(self.shell, "exit_now", False):
             self.ending()
+
+    def _tell(self, hook: str, execution: Execution) -> dict[str, Any]:
+        """Call a method of the watches that have it; return their answers by part."""
+        answers: dict[str, Any] = {}
+        for watch in self._hooked.get(hook, ()):
+            try:
+                answer = getattr(watch, hook)(execution)
+                if watch.part is not None and answer is not None:
+                    answers[watch.part] = answer
+            except Exception as error:  # noqa: BLE001, PERF203 - see the class: it never raises
+                self._failed(watch.title, error)
+        return answers
 
     def _published(self, request: str) -> None:
         """All outputs of a request have been sent."""
@@ -505,9 +495,6 @@ class Recorder:
 
     def _failed(self, what: str, error: BaseException) -> None:
         self.gap(f"Recording {what} failed: {type(error).__name__}: {_said(error)}")
-
-    def _that_have(self, method: str) -> list[Watch]:
-        return [w for w in self.watches if getattr(type(w), method) is not getattr(Watch, method)]
 
     def forked(self) -> None:
         """In a forked child: it has none of our threads and must not write to our journal."""

@@ -16,8 +16,6 @@ class Execution(msgspec.Struct):
     source: str
     clock: float = 0.0
     """`time.perf_counter` when it began."""
-    cpu: float = 0.0
-    """Seconds of CPU that the process and its ended children had used when it began."""
     status: str = "ok"
     error: str | None = None
     count: int | None = None

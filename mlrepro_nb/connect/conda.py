@@ -9,26 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from mlrepro_nb.connect.command import redact
+from mlrepro_nb.model import CondaPackage
 
 _TOKEN = re.compile(r"/t/[^/]+(?=/)")
 
 
-class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """A package in an environment."""
-
-    name: str
-    version: str
-    build: str
-    channel: str
-    url: str | None = None
-    md5: str | None = None
-    sha256: str | None = None
-
-
-def packages(prefix: Path) -> tuple[Package, ...]:
+def packages(prefix: Path) -> tuple[CondaPackage, ...]:
     """Return the packages of the environment at a prefix, sorted; none if it is not conda's."""
     found = [package for told in _records(prefix) if (package := _read(told)) is not None]
     return tuple(sorted(found, key=lambda package: package.name))
@@ -53,7 +40,7 @@ def owners(prefix: Path, paths: Iterable[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def explicit(listed: Iterable[Package]) -> str:
+def explicit(listed: Iterable[CondaPackage]) -> str:
     """Return the list that ``conda create --file`` installs the very same packages from.
 
     Raises
@@ -86,12 +73,12 @@ def _records(prefix: Path) -> Iterator[dict[str, Any]]:
                 yield told
 
 
-def _read(told: dict[str, Any]) -> Package | None:
+def _read(told: dict[str, Any]) -> CondaPackage | None:
     name, version = told.get("name"), told.get("version")
     if not isinstance(name, str) or not isinstance(version, str):
         return None
     url = _clean(told.get("url"))
-    return Package(
+    return CondaPackage(
         name=name,
         version=version,
         build=str(told.get("build") or told.get("build_string") or ""),

@@ -17,6 +17,8 @@ from mlrepro_nb.record._partners import tell_mlflow
 from mlrepro_nb.store import Store, project_root
 
 _UNNAMED = "untitled.ipynb"
+_PATIENCE = 5.0
+"""Seconds that each part of a record may take that somebody asked for."""
 _LAST_SECONDS = 2.0
 """How long a kernel that shuts down waits for MLflow; a front end kills it after five."""
 
@@ -67,7 +69,7 @@ class LiveSession:
         the store has it.
         """
         self._find_again()
-        self.recorder.seal()
+        self.recorder.seal(timeout=_PATIENCE)
         self._sealed = self.recorder.executions
         return self._assembled(lock=lock)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -338,3 +340,38 @@ def test_what_a_kernel_had_no_time_to_tell_is_found_when_the_record_is_made(
     assert found["brief"].imported
     assert [file.path for file in found["brief"].edited or ()] == ["brief.py"]
     assert sys.prefix not in json.dumps([d.source for d in found.values()])
+
+
+def test_what_was_only_tried_is_known_while_files_are_still_being_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlrepro_nb.capture.environment import watch as module
+
+    checked = threading.Event()
+
+    class Slow:
+        def __init__(self, request: dict[str, Any]) -> None:
+            self.request = request
+
+        def answer(self, timeout: float | None = None) -> dict[str, Any]:
+            if "check" in self.request:
+                checked.wait(60)
+                return {}
+            return {"guarded": [True for _ in self.request["stacks"]]}
+
+    monkeypatch.setattr(module, "Surveyor", Slow)
+    events: list[tuple[str, Any]] = []
+    recording = SimpleNamespace(
+        shell=None, current=lambda: 0, gap=events.append, emit=lambda *event: events.append(event)
+    )
+    watch = module.EnvironmentWatch(recording, {}, fresh=True)
+    watch._surveyed = [{"name": "frames", "location": "x", "modules": ["json"], "folder": None}]
+    watch._reported = {"modules": ["json"]}
+    watch._check()
+    assert watch._checking is not None
+    assert watch._checking.is_alive()
+    watch._used.stacks = {("json", "frames"): [["frames.py", 1]]}
+    watch._ask_whether_tried(timeout=1)
+    assert watch._used.tried == {("json", "frames")}
+    checked.set()
+    watch._checking.join()

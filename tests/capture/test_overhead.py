@@ -70,8 +70,7 @@ def test_what_a_cell_costs_does_not_grow_with_the_session(session: Any) -> None:
 
 def test_the_recorder_itself_makes_few_calls(session: Any) -> None:
     shell, live = session
-    recorder = live.recorder
-    recorder._begins = recorder._ends = recorder._endeds = recorder._afters = []  # no watch
+    live.recorder._hooked = {}  # no watch
     calls = between_cells(shell, "y = 2")
     assert calls["Python"] < 200, calls
     assert sum(calls.values()) < 450, calls

@@ -152,10 +152,6 @@ class Digests:
         with self._lock:
             self._written[absolute] = (order, None)
 
-    def is_written(self, absolute: str) -> bool:
-        """Return whether a file was written and is still there for all we know."""
-        return absolute in self._written
-
     def is_known(self, absolute: str) -> bool:
         """Return whether it is known, or will be, what the file held when it was read."""
         return absolute in self._digests or absolute in self._coming

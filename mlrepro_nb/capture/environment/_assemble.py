@@ -125,9 +125,7 @@ def _of_the_system(surveyed: list[dict[str, Any]]) -> dict[str, tuple[str, str]]
 def _conda(prefix: str) -> tuple[CondaPackage, ...]:
     if not prefix:
         return ()
-    return tuple(
-        CondaPackage(**msgspec.structs.asdict(package)) for package in conda.packages(Path(prefix))
-    )
+    return conda.packages(Path(prefix))
 
 
 def _manager_lock(prefix: str, told: Told, put_blob: PutBlob) -> str | None:

@@ -24,8 +24,6 @@ from mlrepro_nb.capture.environment.used import UsedModules
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
 
 _STORE = re.compile(r"(?m)^\s*%store\s+-r\b[ \t]*(.*)$")
-_SEAL = 1.0
-"""Seconds at most that a kernel that shuts down waits for the survey of what is installed."""
 
 
 class EnvironmentWatch(Watch):
@@ -79,6 +77,7 @@ class EnvironmentWatch(Watch):
         self._described = threading.Event()
         self._checked: set[str] = set()
         self._asked: set[tuple[str, str]] = set()
+        self._asking = threading.Lock()
         self._checking: threading.Thread | None = None
 
     # --- life
@@ -137,7 +136,7 @@ class EnvironmentWatch(Watch):
 
     def seal(self, timeout: float) -> None:
         """Report what is in the process now."""
-        deadline = time.monotonic() + min(timeout, _SEAL)
+        deadline = time.monotonic() + timeout
         self._look_back()
         self._take(self._recording.current())
         self._modules.take_opened(dict(self._sources))
@@ -148,6 +147,8 @@ class EnvironmentWatch(Watch):
         self._described.wait(max(0.0, deadline - time.monotonic()))
         if self._described.is_set() and self._folders != _folders():
             self._survey(max(0.1, deadline - time.monotonic()))
+        self._report()
+        self._ask_whether_tried(max(0.0, deadline - time.monotonic()))
         self._report(sealing=True)
         self._emit("modules", self._modules.report())
         self._emit("environment", {**self._environment(), **self._in_process()})
@@ -182,12 +183,8 @@ class EnvironmentWatch(Watch):
             for entry in self._surveyed
             if entry["name"] not in self._checked and used & set(entry["modules"])
         ]
-        with self._lock:
-            edges = [e for e in self._used.stacks if e not in self._asked and e[0] in used]
-            stacks = [self._used.stacks[edge] for edge in edges]
-        if not wanted and not edges:
+        if not wanted:
             return
-        self._asked.update(edges)
         self._checked |= {name for name, _ in wanted}
         folders = {
             entry["name"]: entry["folder"]
@@ -198,17 +195,11 @@ class EnvironmentWatch(Watch):
 
         def run() -> None:
             with unwatched():
-                told = Surveyor({"stacks": stacks}).answer() if stacks else None
-                if told is not None:
-                    pairs = zip(edges, told["guarded"], strict=True)
-                    with self._lock:
-                        self._used.tried.update(edge for edge, tried in pairs if tried)
-                    self._report()
                 states = {name: checkout(Path(folder)) for name, folder in folders.items()}
                 if states:
                     self._emit("checkouts", states)
                 libraries.libraries(libraries.mapped())
-                found = Surveyor(request).answer() if wanted else None
+                found = Surveyor(request).answer()
                 if found is not None:
                     self._emit("edits", {"of": [name for name, _ in wanted], "found": found})
 
@@ -217,12 +208,36 @@ class EnvironmentWatch(Watch):
 
     # --- what is in the process
 
+    def _ask_whether_tried(self, timeout: float | None = None) -> None:
+        """Find out which libraries would have gone on without what they imported.
+
+        Not with the check of files: that takes many seconds, and a record that is
+        made meanwhile would count what was only tried as needed.
+        """
+        if not self._asking.acquire(timeout=-1 if timeout is None else timeout):
+            return
+        try:
+            used = set(self._reported.get("modules", ()))
+            with self._lock:
+                edges = [e for e in self._used.stacks if e not in self._asked and e[0] in used]
+                stacks = [self._used.stacks[edge] for edge in edges]
+            told = Surveyor({"stacks": stacks}).answer(timeout) if stacks else None
+            if told is not None:
+                with self._lock:
+                    self._asked.update(edges)
+                    pairs = zip(edges, told["guarded"], strict=True)
+                    self._used.tried.update(edge for edge, tried in pairs if tried)
+        finally:
+            self._asking.release()
+
     def _work(self) -> None:
         while True:
             execution = self._tasks.get()
             with unwatched():
                 try:
                     self._take(execution.order if execution else None, edited=execution is not None)
+                    self._report()
+                    self._ask_whether_tried()
                     self._report()
                     self._check()
                 except Exception as error:  # noqa: BLE001 - the cells go on
