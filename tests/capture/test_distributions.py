@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from mlrepro_nb.capture import assemble
 from mlrepro_nb.capture.environment.distributions import distributions
+from mlrepro_nb.capture.environment.importers import ImportLog
 from mlrepro_nb.capture.environment.surveyor import Surveyor
 from mlrepro_nb.model import Distribution, Environment, System
 from tests.capture.installs import direct, install
@@ -375,3 +377,25 @@ def test_what_was_only_tried_is_known_while_files_are_still_being_checked(
     assert watch._used.tried == {("json", "frames")}
     checked.set()
     watch._checking.join()
+
+
+def test_who_only_asks_whether_a_module_is_there_does_not_import_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "asked_for").mkdir()
+    (tmp_path / "asked_for" / "__init__.py").touch()
+    (tmp_path / "asked_for" / "part.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    log = ImportLog()
+    log.start()
+    try:
+        assert importlib.util.find_spec("asked_for") is not None
+        assert log.entries == []
+        assert importlib.util.find_spec("asked_for.part") is not None, "which imports its package"
+        assert [(e.module, e.importer) for e in log.entries] == [("asked_for", __name__)]
+        importlib.import_module("asked_for.part")
+    finally:
+        log.stop()
+        for name in ("asked_for", "asked_for.part"):
+            sys.modules.pop(name, None)
+    assert [e.module for e in log.entries] == ["asked_for", "asked_for.part"]

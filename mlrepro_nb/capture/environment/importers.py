@@ -13,6 +13,7 @@ import msgspec
 # They import on behalf of whoever called them: importlib, pickle, pkgutil, runpy…
 _MEDIATORS = frozenset(sys.stdlib_module_names) - {"__main__"}
 _DEEPEST = 100
+_FINDERS = 20
 
 
 def file_of(module: Any) -> str | None:
@@ -67,8 +68,10 @@ class ImportLog:
         if name in self._seen and name not in self.again:
             return
         with contextlib.suppress(Exception):  # whatever a module's globals hold: it is imported
-            self._seen.add(name)
             frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+            if _is_question(frame):
+                return
+            self._seen.add(name)
             importer, stack = "?", list[tuple[str, int]]()
             while frame is not None:
                 asking = frame.f_globals.get("__name__")
@@ -88,3 +91,17 @@ class ImportLog:
                     stack.append((frame.f_code.co_filename, frame.f_lineno))
                 frame = frame.f_back
             self.entries.append(Import(name, importer, time.time(), tuple(stack)))
+
+
+def _is_question(frame: FrameType | None) -> bool:
+    """Return whether somebody only asks where a module is (`importlib.util.find_spec`).
+
+    Between that and here may be other finders that ask the ones after them.
+    """
+    for _ in range(_FINDERS):
+        if frame is None or frame.f_code.co_name == "_find_and_load_unlocked":
+            return False
+        if frame.f_globals.get("__name__") == "importlib.util":
+            return True
+        frame = frame.f_back
+    return False
