@@ -18,6 +18,7 @@ import pytest
 from mlrepro_nb.capture import assemble
 from mlrepro_nb.capture.environment.distributions import distributions
 from mlrepro_nb.capture.environment.importers import ImportLog
+from mlrepro_nb.capture.environment.survey import guarded
 from mlrepro_nb.capture.environment.surveyor import Surveyor
 from mlrepro_nb.model import Distribution, Environment, System
 from tests.capture.installs import direct, install
@@ -399,3 +400,33 @@ def test_who_only_asks_whether_a_module_is_there_does_not_import_it(
         for name in ("asked_for", "asked_for.part"):
             sys.modules.pop(name, None)
     assert [e.module for e in log.entries] == ["asked_for", "asked_for.part"]
+
+
+def test_what_a_walk_over_all_packages_imports_is_only_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "walker" / "optional").mkdir(parents=True)
+    (tmp_path / "rare_thing.py").touch()
+    (tmp_path / "walker" / "optional" / "__init__.py").write_text("import rare_thing\n")
+    (tmp_path / "walker" / "__init__.py").write_text(
+        "import pkgutil\n\n\ndef found():\n"
+        "    return [m.name for m in pkgutil.walk_packages(__path__, 'walker.')]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    log = ImportLog()
+    log.start()
+    try:
+        walker = importlib.import_module("walker")
+        assert walker.found() == ["walker.optional"]
+    finally:
+        log.stop()
+        for name in ("walker", "walker.optional", "rare_thing"):
+            sys.modules.pop(name, None)
+    (rare,) = (entry for entry in log.entries if entry.module == "rare_thing")
+    assert rare.importer == "walker.optional"
+    # pytest's own calls, further out, are made in a try as well.
+    calls = [list(call) for call in rare.stack]
+    files = [Path(file).name for file, _ in calls]
+    inner = calls[: files.index("pkgutil.py") + 1]
+    assert guarded([inner[:-1]]) == [False], "of themselves they need it"
+    assert guarded([inner]) == [True]

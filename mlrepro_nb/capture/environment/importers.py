@@ -89,6 +89,9 @@ class ImportLog:
                     if asking == "__main__" or len(stack) == _DEEPEST:
                         break
                     stack.append((frame.f_code.co_filename, frame.f_lineno))
+                elif asking == "pkgutil" and importer != "?":
+                    # To walk over packages it imports them, and goes on without what fails.
+                    stack.append((frame.f_code.co_filename, frame.f_lineno))
                 frame = frame.f_back
             self.entries.append(Import(name, importer, time.time(), tuple(stack)))
 

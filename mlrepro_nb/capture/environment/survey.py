@@ -337,9 +337,8 @@ def _guards(file: str) -> list[tuple[int, int]]:
         body: list[ast.stmt] = []
         if isinstance(node, ast.Try):
             caught = [h for h in node.handlers if h.type is None or _names(h.type) & _CAUGHT]
-            if caught and not any(
-                isinstance(inner, ast.Raise) for h in caught for inner in ast.walk(h)
-            ):
+            # The first handler that catches it decides.
+            if caught and not any(isinstance(inner, ast.Raise) for inner in ast.walk(caught[0])):
                 body = node.body
         elif isinstance(node, ast.With):
             called = [item.context_expr for item in node.items]
