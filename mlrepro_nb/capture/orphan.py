@@ -1,7 +1,8 @@
 """Starting a program of ours so that it is nobody's child.
 
 A user's ``os.wait`` does not meet it, ``multiprocessing.active_children`` and psutil
-do not list it, and it leaves no zombie: a shell starts it and ends at once.
+do not list it, and it leaves no zombie: a shell starts it and ends at once. That shell is
+the kernel's child for some milliseconds: it comes between two cells where it can.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 
 _SHELL = "/bin/sh"
@@ -16,8 +19,27 @@ _SHELL = "/bin/sh"
 _SCRIPT = '"$0" "$@" </dev/null >/dev/null 2>&1 & echo $!'
 
 
+_PATIENCE = 0.5
+"""Seconds that a program waits for the running cell to end."""
+_starting = threading.Lock()
+_between = threading.Event()
+_between.set()
+
+
 class NotStarted(Exception):  # noqa: N818 - says what happened
     """The program cannot be started so."""
+
+
+def cell_begins() -> None:
+    """Let what is being started become nobody's child first."""
+    _between.clear()
+    with _starting:
+        pass
+
+
+def cell_ends() -> None:
+    """Let programs start again."""
+    _between.set()
 
 
 def start(
@@ -47,6 +69,20 @@ def start(
         raise NotStarted("there is no program to start")
     if os.getpid() == 1:
         raise NotStarted("the kernel is the container's first process")
+    deadline = time.monotonic() + _PATIENCE
+    # The main thread is the cell's own: it waits for us.
+    own = threading.current_thread() is threading.main_thread()
+    while True:
+        if not own:
+            _between.wait(max(0.0, deadline - time.monotonic()))
+        with _starting:
+            if own or _between.is_set() or time.monotonic() >= deadline:
+                return _start(command, pass_fds, variables)
+
+
+def _start(
+    command: Sequence[str], pass_fds: Sequence[int], variables: Mapping[str, str] | None
+) -> int:
     try:
         shell = subprocess.Popen(
             [_SHELL, "-c", _SCRIPT, *command],
@@ -62,3 +98,12 @@ def start(
         return int(said)
     except (OSError, ValueError) as error:
         raise NotStarted(str(error)) from None
+
+
+def _forked() -> None:
+    global _starting
+    _starting = threading.Lock()
+    _between.set()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from mlrepro_nb.capture import environment
+from mlrepro_nb.capture import environment, orphan
 from mlrepro_nb.capture.cells.client import asked_by, is_persons
 from mlrepro_nb.capture.cells.effects import EffectWatch
 from mlrepro_nb.capture.cells.location import find_notebook
@@ -163,6 +163,7 @@ class Recorder:
             with contextlib.suppress(ValueError):
                 self.shell.events.unregister(event, callback)
         _recorders.discard(self)
+        orphan.cell_ends()
         for watch in reversed(self.watches):
             with self._guard(watch.title):
                 watch.stop()
@@ -308,6 +309,7 @@ class Recorder:
             },
         )
         self._tell("cell_begins", execution)
+        orphan.cell_begins()
         execution.clock = clock()
 
     def _ended(self, execution: Execution) -> None:
@@ -321,6 +323,7 @@ class Recorder:
         self._tell("cell_ends", execution)
         self.emit("end", data)
         execution.done = True
+        orphan.cell_ends()
         self._unseen = execution
         if self._tap is None:
             self._finish(execution)

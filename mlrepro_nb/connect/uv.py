@@ -103,8 +103,9 @@ def lock(pins: Sequence[str], *, python: str, machine: str = "x86_64") -> str:
     )
     if ended.ok:
         return ended.stdout
-    missing = re.search(r"no version of ([\w.-]+)(?:\[[^]]*\])?==(\S+?)[\s,]", ended.stderr)
-    absent = re.search(r"([\w.-]+) was not found in the package registry", ended.stderr)
+    said = " ".join(ended.stderr.split())  # uv breaks its lines at the terminal's width
+    missing = re.search(r"no version of ([\w.-]+)(?:\[[^]]*\])?==(\S+?)[\s,]", said)
+    absent = re.search(r"([\w.-]+) was not found in the package registry", said)
     if missing or absent:
         name = missing[1] if missing else str(absent and absent[1])
         subject = f"{name} {missing[2]}" if missing else name
@@ -115,7 +116,7 @@ def lock(pins: Sequence[str], *, python: str, machine: str = "x86_64") -> str:
             name=name,
             output=ended.stderr,
         )
-    if re.search(r"Failed to fetch|error sending request|dns error|Connect|network", ended.stderr):
+    if re.search(r"Failed to fetch|error sending request|dns error|Connect|network", said):
         raise ToolError(
             "The package index cannot be reached, and the lock of these pins is not cached.",
             "Connect, or set the index in pip's or uv's configuration, and build again.",

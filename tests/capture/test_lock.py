@@ -142,9 +142,10 @@ def test_what_the_index_turns_out_to_lack_is_archived(store: Store, tmp_path: Pa
     record = having(index("click", "8.1.7"), index("mlrepro-test-no-such-thing", "9"))
     events = [("distributions", {"distributions": [
         {"name": "mlrepro-test-no-such-thing", "location": str(location)}]})]  # fmt: skip
-    found = lock.locked(record, store, installed=lock.installed(events))
+    told: list[object] = []
+    found = lock.locked(record, store, installed=lock.installed(events), report=told.append)
+    assert found.environment.lock is not None, told
     assert found.lineage.capture == "complete"
-    assert found.environment.lock is not None
     requirements = lock.write(store, found.environment.lock, tmp_path / "lock")
     wheel = requirements.parent / "mlrepro_test_no_such_thing-9-py3-none-any.whl"
     assert digest_bytes(wheel.read_bytes()) in requirements.read_text()

@@ -34,9 +34,13 @@ def test_pins_get_hashes_and_nothing_is_added() -> None:
     assert made.count("==") == 1
 
 
-def test_a_pin_that_the_index_lacks_is_named() -> None:
+@pytest.mark.parametrize("columns", ["20", "200"])
+def test_a_pin_that_the_index_lacks_is_named(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)  # uv breaks what it says at the terminal's width
     with pytest.raises(ToolError, match=r"no click 0\.0\.0, which the record pins"):
         uv.lock(["click==0.0.0"], python="3.11.7")
+    with pytest.raises(ToolError, match=r"no mlrepro-test-no-such-thing, which the record pins"):
+        uv.lock(["mlrepro-test-no-such-thing==9"], python="3.11.7")
 
 
 def test_an_unreachable_index_is_told_without_its_password(

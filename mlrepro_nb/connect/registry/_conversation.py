@@ -62,6 +62,8 @@ class Conversation:
         self, reference: Reference, actions: str = "pull", *, also: tuple[str, ...] = ()
     ) -> None:
         import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3 import Retry
 
         host = _HUB_HOST if reference.registry == HUB else reference.registry
         self.reference = reference
@@ -72,6 +74,12 @@ class Conversation:
         # requests would take credentials from ~/.netrc and send them to the registry
         # in place of ours; proxies and CA bundles are still taken from the environment.
         self.session.auth = lambda request: request
+        # A server closes a connection that stood idle, sometimes just when it is used again.
+        again = HTTPAdapter(
+            max_retries=Retry(1, connect=0, read=1, status=0, allowed_methods={"GET", "HEAD"})
+        )
+        self.session.mount("https://", again)
+        self.session.mount("http://", again)
         self.authorization: str | None = None
 
     def manifest(self, name: str) -> tuple[str, dict[str, Any]] | None:
