@@ -11,6 +11,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def notebooks() -> dict[str, list[str]]:
     }
 
 
-def measure(rounds: int = 3) -> list[dict[str, object]]:
+def measure(rounds: int = 3, kinds: Sequence[str] = tuple(MODULES)) -> list[dict[str, object]]:
     """Return, for each notebook and kernel, medians and their ratios to a plain kernel."""
     python = interpreter()
     found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
@@ -115,7 +116,6 @@ def measure(rounds: int = 3) -> list[dict[str, object]]:
         subprocess.run(["git", "init", "-q", name], check=True)
         shutil.copytree(ROOT / "notebooks" / "data", folder / "data")
         subprocess.run([python, "-c", _MAKE_DATA], cwd=folder, check=True)
-        kinds = list(MODULES)
         for turn in range(rounds):
             for title, cells in notebooks().items():
                 for kind in [*kinds[turn % len(kinds) :], *kinds[: turn % len(kinds)]]:

@@ -241,6 +241,7 @@ class Imports(msgspec.Struct):
     by: dict[str, list[str]] = {}
     tried: dict[str, list[str]] = {}
     owners: dict[str, list[str]] = {}
+    unasked: list[tuple[str, str, list[tuple[str, int]]]] = []
 
 
 class Distribution(msgspec.Struct):

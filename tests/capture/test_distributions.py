@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from mlrepro_nb.capture import assemble
+from mlrepro_nb.capture.environment._assemble import imports
 from mlrepro_nb.capture.environment.distributions import distributions
 from mlrepro_nb.capture.environment.importers import ImportLog
 from mlrepro_nb.capture.environment.survey import guarded
 from mlrepro_nb.capture.environment.surveyor import Surveyor
+from mlrepro_nb.capture.told import sort
 from mlrepro_nb.model import Distribution, Environment, System
 from tests.capture.installs import direct, install
 from tests.conftest import git
@@ -423,10 +425,47 @@ def test_what_a_walk_over_all_packages_imports_is_only_tried(
         for name in ("walker", "walker.optional", "rare_thing"):
             sys.modules.pop(name, None)
     (rare,) = (entry for entry in log.entries if entry.module == "rare_thing")
-    assert rare.importer == "walker.optional"
+    assert rare.importer == "walker"
     # pytest's own calls, further out, are made in a try as well.
     calls = [list(call) for call in rare.stack]
     files = [Path(file).name for file, _ in calls]
     inner = calls[: files.index("pkgutil.py") + 1]
     assert guarded([inner[:-1]]) == [False], "of themselves they need it"
     assert guarded([inner]) == [True]
+
+
+def test_what_a_library_imports_because_another_walks_by_the_other_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "walked" / "optional").mkdir(parents=True)
+    (tmp_path / "walked" / "__init__.py").touch()
+    (tmp_path / "walked" / "optional" / "__init__.py").write_text("import rare_thing\n")
+    (tmp_path / "rare_thing.py").write_text("import rarer_thing\n")
+    (tmp_path / "rarer_thing.py").touch()
+    (tmp_path / "walker.py").write_text(
+        "import pkgutil, walked\n"
+        "found = [m.name for m in pkgutil.walk_packages(walked.__path__, 'walked.')]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    log = ImportLog()
+    log.start()
+    try:
+        importlib.import_module("walker")
+    finally:
+        log.stop()
+        for name in ("walker", "walked", "walked.optional", "rare_thing", "rarer_thing"):
+            sys.modules.pop(name, None)
+    importers = {entry.module: entry.importer for entry in log.entries}
+    assert importers["walked"] == "walker"
+    assert importers["rare_thing"] == "walker", "walked itself goes on without"
+    assert importers["rarer_thing"] == "rare_thing"
+
+
+def test_what_a_kernel_had_no_time_to_ask_is_asked_by_who_makes_the_record(tmp_path: Path) -> None:
+    library = tmp_path / "library.py"
+    library.write_text("try:\n    import rare\nexcept ImportError:\n    pass\nimport needed\n")
+    unasked = [
+        ("rare", "library", [(str(library), 2)]), ("needed", "library", [(str(library), 5)]),
+    ]  # fmt: skip
+    told = sort([("imports", {"modules": ["library", "rare", "needed"], "unasked": unasked})])
+    assert imports(told, {"executable": sys.executable})["tried"] == {"rare": ["library"]}

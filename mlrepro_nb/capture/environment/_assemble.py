@@ -44,7 +44,7 @@ def assembled(told: Told, put_blob: PutBlob) -> Environment:
     surveyed = _surveyed(told, interpreter)
     found = distributions(
         surveyed,
-        told.imports,
+        imports(told, interpreter),
         edits=_edits(told, surveyed, interpreter),
         sources=_checkouts(told, surveyed),
         packages=_of_the_system(surveyed),
@@ -65,8 +65,7 @@ def _surveyed(told: Told, interpreter: dict[str, Any]) -> list[dict[str, Any]]:
     found = told.distributions
     if not found and interpreter.get("path"):
         request = {"path": interpreter["path"], "prefix": interpreter.get("prefix", "")}
-        patience = _HASTE if told.start.get("mode") == "interactive" else _PATIENCE
-        found = Surveyor(request, interpreter.get("executable")).answer(patience) or {}
+        found = Surveyor(request, interpreter.get("executable")).answer(_patience(told)) or {}
     if not found:
         told.gaps.setdefault("Which distributions are installed could not be found out.")
     for name in found.get("broken", ()):
@@ -75,6 +74,25 @@ def _surveyed(told: Told, interpreter: dict[str, Any]) -> list[dict[str, Any]]:
             "Install that package again, or delete the folder."
         )
     return list(found.get("distributions", ()))
+
+
+def imports(told: Told, interpreter: dict[str, Any]) -> dict[str, Any]:
+    """Return who imported what; what a kernel had no time for is asked now."""
+    unasked = told.imports.get("unasked", ())
+    if not unasked:
+        return told.imports
+    request = {"stacks": [stack for _, _, stack in unasked]}
+    found = Surveyor(request, interpreter.get("executable")).answer(_patience(told)) or {}
+    tried = {top: list(by) for top, by in told.imports.get("tried", {}).items()}
+    for (top, by, _), only in zip(unasked, found.get("guarded", ()), strict=False):
+        if only:
+            tried.setdefault(top, []).append(by)
+    return {**told.imports, "tried": tried}
+
+
+def _patience(told: Told) -> float:
+    """Return the seconds to wait: a live kernel's end is waited for by a person."""
+    return _HASTE if told.start.get("mode") == "interactive" else _PATIENCE
 
 
 def _checkouts(told: Told, surveyed: list[dict[str, Any]]) -> dict[str, Any]:

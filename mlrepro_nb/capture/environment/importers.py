@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -73,27 +74,38 @@ class ImportLog:
                 return
             self._seen.add(name)
             importer, stack = "?", list[tuple[str, int]]()
-            while frame is not None:
-                asking = frame.f_globals.get("__name__")
-                if (
-                    isinstance(asking, str)
-                    and asking.partition(".")[0] not in _MEDIATORS
-                    and asking != "mlrepro_nb.capture.imports"
-                ):
+            top = by = name.partition(".")[0]
+            alone, walked = True, False
+            for asking, call in _callers(frame):
+                if asking == "pkgutil":
                     if importer == "?":
-                        importer = asking
-                        edge = name.partition(".")[0], importer.partition(".")[0]
-                        if edge[0] == edge[1] or edge in self._edges or asking == "__main__":
-                            break
-                        self._edges.add(edge)
-                    if asking == "__main__" or len(stack) == _DEEPEST:
+                        continue
+                    walked = alone
+                elif importer == "?" or (walked and asking != "__main__"):
+                    # What a package imports only because a walk came by, the walker does.
+                    importer, by, walked = asking, asking.partition(".")[0], False
+                    if top == by or (top, by) in self._edges or asking == "__main__":
                         break
-                    stack.append((frame.f_code.co_filename, frame.f_lineno))
-                elif asking == "pkgutil" and importer != "?":
-                    # To walk over packages it imports them, and goes on without what fails.
-                    stack.append((frame.f_code.co_filename, frame.f_lineno))
-                frame = frame.f_back
+                    self._edges.add((top, by))
+                alone = alone and asking.partition(".")[0] in (by, "pkgutil")
+                if asking == "__main__" or len(stack) == _DEEPEST:
+                    break
+                stack.append(call)
             self.entries.append(Import(name, importer, time.time(), tuple(stack)))
+
+
+def _callers(frame: FrameType | None) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Yield who calls, innermost first: the module, and the file and line of the call."""
+    while frame is not None:
+        asking = frame.f_globals.get("__name__")
+        if (
+            isinstance(asking, str)
+            # A walk over packages imports them all, and goes on without what fails.
+            and (asking.partition(".")[0] not in _MEDIATORS or asking == "pkgutil")
+            and asking != "mlrepro_nb.capture.imports"
+        ):
+            yield asking, (frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back
 
 
 def _is_question(frame: FrameType | None) -> bool:

@@ -308,13 +308,18 @@ def guarded(stacks: list[list[list[Any]]]) -> list[bool]:
     have gone on where one of them is made in a ``try`` that catches the error
     of a missing module and does not raise it again.
     """
+    lines: dict[str, list[bytes]] = {}
     files: dict[str, list[tuple[int, int]]] = {}
     found = []
     for stack in stacks:
         is_guarded = False
         for file, line in stack:
+            if file not in lines:
+                lines[file] = _lines(file)
+            if not _may_be_guarded(lines[file], line):
+                continue  # most are not, and to parse is slow
             if file not in files:
-                files[file] = _guards(file)
+                files[file] = _guards(b"".join(lines[file]))
             if any(first <= line <= last for first, last in files[file]):
                 is_guarded = True
                 break
@@ -322,15 +327,37 @@ def guarded(stacks: list[list[list[Any]]]) -> list[bool]:
     return found
 
 
+def _lines(file: str) -> list[bytes]:
+    try:
+        with open(file, "rb") as source:
+            return source.read().splitlines(keepends=True)
+    except OSError:
+        return []
+
+
+_GUARD = re.compile(rb"[ \t]*(?:try\b|(?:async[ \t]+)?with\b)")
+
+
+def _may_be_guarded(lines: list[bytes], line: int) -> bool:
+    """Return whether a line stands deeper than some ``try`` or ``with`` before it."""
+    depth = _depth(lines[line - 1]) if line <= len(lines) else 0
+    return depth > 0 and any(
+        _GUARD.match(above) and _depth(above) < depth for above in lines[: line - 1]
+    )
+
+
+def _depth(line: bytes) -> int:
+    return len(line) - len(line.lstrip())
+
+
 _CAUGHT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException", "suppress"}
 
 
-def _guards(file: str) -> list[tuple[int, int]]:
+def _guards(source: bytes) -> list[tuple[int, int]]:
     """Return the lines of a source in which an import may fail."""
     try:
-        with open(file, "rb") as source:
-            tree = ast.parse(source.read())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     found = []
     for node in ast.walk(tree):

@@ -41,6 +41,8 @@ class UsedModules:
         self._importers: dict[str, set[str]] = {}
         self.stacks: dict[tuple[str, str], list[list[Any]]] = {}
         """The calls by which one library first imported another."""
+        self.asked: set[tuple[str, str]] = set()
+        """Of those the imports of which it is known whether they were only tried."""
         self.tried: set[tuple[str, str]] = set()
         """Of those the imports without which the importer would have gone on."""
         self.named: set[str] = set()
@@ -111,7 +113,18 @@ class UsedModules:
             "tried": {
                 top: by for top in names if (by := sorted(i for t, i in self.tried if t == top))
             },
+            # For whoever makes the record, if this process ends before it is known.
+            "unasked": [[top, by, stack] for (top, by), stack in self.open(names)],
         }
+
+    def open(self, names: Iterable[str]) -> list[tuple[tuple[str, str], list[list[Any]]]]:
+        """Return the imports of which it is not known whether they were only tried."""
+        wanted = set(names)
+        return [
+            (edge, stack)
+            for edge, stack in self.stacks.items()
+            if edge[0] in wanted and edge not in self.asked
+        ]
 
 
 _MODULE = type(sys)

@@ -76,7 +76,6 @@ class EnvironmentWatch(Watch):
         self._folders: list[tuple[str, int]] = []
         self._described = threading.Event()
         self._checked: set[str] = set()
-        self._asked: set[tuple[str, str]] = set()
         self._asking = threading.Lock()
         self._checking: threading.Thread | None = None
 
@@ -130,9 +129,7 @@ class EnvironmentWatch(Watch):
         finally:
             self._described.set()
         self._tasks.put(None)
-        # What the seal would have to wait for.
-        libraries.libraries(libraries.mapped())
-        import packaging.requirements  # noqa: F401
+        libraries.libraries(libraries.mapped())  # what the seal would have to wait for
 
     def seal(self, timeout: float) -> None:
         """Report what is in the process now."""
@@ -219,14 +216,14 @@ class EnvironmentWatch(Watch):
         try:
             used = set(self._reported.get("modules", ()))
             with self._lock:
-                edges = [e for e in self._used.stacks if e not in self._asked and e[0] in used]
-                stacks = [self._used.stacks[edge] for edge in edges]
-            told = Surveyor({"stacks": stacks}).answer(timeout) if stacks else None
+                unasked = self._used.open(used)
+            request = {"stacks": [stack for _, stack in unasked]}
+            told = Surveyor(request).answer(timeout) if unasked else None
             if told is not None:
                 with self._lock:
-                    self._asked.update(edges)
-                    pairs = zip(edges, told["guarded"], strict=True)
-                    self._used.tried.update(edge for edge, tried in pairs if tried)
+                    self._used.asked.update(edge for edge, _ in unasked)
+                    pairs = zip(unasked, told["guarded"], strict=True)
+                    self._used.tried.update(edge for (edge, _), tried in pairs if tried)
         finally:
             self._asking.release()
 
