@@ -58,6 +58,12 @@ class KernelError(MlreproError):
     """The kernel is not installed, did not start, or died."""
 
 
+class GateError(MlreproError):
+    """What was made fails a test or a condition that it has to meet: it goes no further."""
+
+    exit_code = 1
+
+
 class ToolError(MlreproError):
     """An outside system is missing, unreachable, or refused what was asked.
 

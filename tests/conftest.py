@@ -66,6 +66,12 @@ def base_image(engine: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def buildkit(registry: str) -> str:
+    """Address of a BuildKit that gives the same digest again, for BUILDKIT_HOST."""
+    return _need("buildkit", "MLREPRO_TEST_BUILDKIT")
+
+
+@pytest.fixture(scope="session")
 def kubernetes() -> str:
     """KUBECONFIG of a cluster whose node is ready."""
     _need("kubernetes", "MLREPRO_TEST_KUBERNETES")
@@ -81,6 +87,14 @@ def chromium() -> str:
             pytest.fail("required but missing: chromium")
         pytest.skip("browser: chromium is not installed")
     return found
+
+
+def needed(what: str, found: object) -> None:
+    """Go on where a tool is there."""
+    if not found:
+        if what in os.environ.get("MLREPRO_REQUIRE", "").split(","):
+            pytest.fail(f"required but missing: {what}")
+        pytest.skip(f"{what} is not installed")
 
 
 def framework(name: str) -> None:

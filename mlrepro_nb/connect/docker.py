@@ -10,24 +10,20 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from mlrepro_nb.connect import command
+from mlrepro_nb.connect import buildkit, command
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import Report, Step, silent
 
 _INSTALL = "Install Docker Engine, or build on a machine that has it; --dry-run needs none."
-_VERTEX = re.compile(r"#\d+ \[(?:(?P<stage>[\w.-]+) +)?(?P<done>\d+)/(?P<total>\d+)\] (?P<what>.*)")
-_LOG = re.compile(r"#\d+ (?:\d+\.\d+ )?(?P<text>.*)")
-_NOISE = re.compile(
-    r"sha256:|DONE|CACHED|transferring|extracting|resolve |\[internal\]|\.\.\.|━|done$"
-)
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,94 +44,18 @@ class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str = ""
 
 
-# What the tools print, what it means, and what to do; the first that matches tells.
-_MEANINGS: tuple[tuple[str, str, str], ...] = (
-    (
-        r"permission denied while trying to connect",
-        "The Docker Engine refuses this user.",
-        "Add the user to the group `docker` and log in again, or set DOCKER_HOST to an engine "
-        "that you may use.",
-    ),
-    (
-        r"cannot connect to the docker daemon|error during connect|is the docker daemon running",
-        "No Docker Engine answers.",
-        "Start it (`systemctl start docker`), or set DOCKER_HOST; --dry-run needs none.",
-    ),
-    (
-        r"buildx component is missing or broken|buildkit is not supported|unknown flag: --secret"
-        r"|unknown flag: --iidfile|unknown flag: --progress",
-        "This docker client cannot build with BuildKit.",
-        "Install its buildx plugin (package docker-buildx-plugin or docker-buildx).",
-    ),
-    (
-        r"no space left on device",
-        "The disk of the Docker Engine is full.",
-        "Free some space (`docker system prune`) and build again.",
-    ),
-    (
-        r"(?P<what>the base image has another Python than the record, [\d.]+)",
-        "The image cannot be built: {what}.",
-        "Choose a base image with that Python: --base NAME@sha256:….",
-    ),
-    (
-        r"python: not found|No module named (?:pip|venv|ensurepip)|no such option: --python",
-        "The base image has no usable Python with pip (22.3 or newer) and venv.",
-        "Choose one like the official python:VERSION-slim: --base NAME@sha256:….",
-    ),
-    (
-        r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|x509: certificate signed by unknown",
-        "TLS certificates could not be verified inside the build.",
-        "Give the network's own certificate authority with --ca-bundle FILE (a PEM file).",
-    ),
-    (
-        r"DO NOT MATCH THE HASHES",
-        "A package on the index is not the file that the lock pinned.",
-        "Do not ignore this: the index serves another file than before. Compare the hashes with "
-        "those of the index that you trust.",
-    ),
-    (
-        r"No matching distribution found for (?P<name>[^\s(]+)",
-        "The base image's Python finds no distribution of {name} on the package index.",
-        "Check that the version still exists and has a wheel for the base image's Python and "
-        "platform; --base chooses another one.",
-    ),
-    (
-        r"pull access denied|failed to solve.*lookup |failed to resolve source metadata"
-        r"|failed to do request"
-        r"|manifest (?:for .* )?(?:unknown|not found)|failed to load metadata|: not found$",
-        "The base image cannot be pulled.",
-        "Check the reference and that this engine reaches its registry (`docker pull` tells "
-        "more), or choose another with --base NAME@sha256:….",
-    ),
-    (
-        r"Temporary failure in name resolution|Network is unreachable|Max retries exceeded"
-        r"|Connection to .* timed out|ReadTimeoutError",
-        "The package index cannot be reached from inside the build.",
-        "Check the engine's network and proxy; an index or proxy in pip's configuration is used.",
-    ),
-    (
-        r"unauthorized|authentication required|no basic auth credentials|denied:",
-        "The registry refuses to take the image.",
-        "Log in with `docker login REGISTRY`, with an account that may push to the repository.",
-    ),
-)
-
-
-def _meaning(doing: str, output: str) -> ToolError:
-    for pattern, message, remedy in _MEANINGS:
-        if found := re.search(pattern, output, re.IGNORECASE | re.MULTILINE):
-            filled = message.format(**{k: v or "" for k, v in found.groupdict().items()})
-            return ToolError(filled, remedy, tool="docker", output=output)
-    return ToolError(
-        f"`docker {doing}` failed.", "What it printed says why.", tool="docker", output=output
-    )
+def _program() -> str:
+    """Return the path of ``docker``, or of podman, which understands the same."""
+    return shutil.which("docker") or shutil.which("podman") or command.find(
+        "docker", remedy=_INSTALL
+    )  # fmt: skip
 
 
 def _docker(*arguments: str, timeout: float | None = 120) -> str:
-    program = command.find("docker", remedy=_INSTALL)
+    program = _program()
     ended = command.run([program, *arguments], timeout=timeout)
     if not ended.ok:
-        raise _meaning(arguments[0], ended.stderr or ended.stdout)
+        raise buildkit.meaning(f"docker {arguments[0]}", ended.stderr or ended.stdout)
     return ended.stdout
 
 
@@ -148,10 +68,12 @@ def engine() -> Engine:
         There is no ``docker`` command, or no engine answers it.
     """
     found = json.loads(_docker("version", "--format", "{{json .}}", timeout=20))
+    # Podman without a service names no server; it says "linux/amd64".
+    server = found.get("Server") or found["Client"]
     return Engine(
         client=found["Client"]["Version"],
-        server=found["Server"]["Version"],
-        architecture=found["Server"]["Arch"],
+        server=server["Version"],
+        architecture=server.get("Arch") or str(server.get("OsArch", "")).rpartition("/")[2],
     )
 
 
@@ -198,7 +120,7 @@ def build(
     ToolError
         The engine or a step of the build failed.
     """
-    program = command.find("docker", remedy=_INSTALL)
+    program = _program()
     arguments = [program, "build", "--progress=plain", "--file", str(containerfile)]
     arguments += ["--iidfile", str(identity)]
     for name, path in sorted((secrets or {}).items()):
@@ -207,43 +129,12 @@ def build(
         arguments.append("--no-cache")
     ended = command.stream(
         [*arguments, str(context)],
-        _Progress(report),
+        buildkit.Progress(report),
         environment={**os.environ, "DOCKER_BUILDKIT": "1"},
     )
     if not ended.ok:
-        raise _meaning("build", _telling(ended.stderr))
+        raise buildkit.meaning("docker build", buildkit.telling(ended.stderr))
     return identity.read_text(encoding="utf-8").strip()
-
-
-class _Progress:
-    """Turns BuildKit's plain progress into steps."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-
-    def __call__(self, line: str) -> None:
-        if vertex := _VERTEX.match(line):
-            stage = f"{vertex['stage']}: " if vertex["stage"] else ""
-            what = re.sub(r"--mount=\S+ +", "", " ".join(vertex["what"].split()))
-            self.report(
-                Step(
-                    message=f"{stage}{what[:100]}",
-                    done=float(vertex["done"]),
-                    total=float(vertex["total"]),
-                )
-            )
-        elif (log := _LOG.match(line)) and log["text"] and not _NOISE.search(log["text"]):
-            self.report(Step(message=log["text"][:200], log=True))
-
-
-def _telling(output: str) -> str:
-    """Return the lines of a failed build that tell why: those of the step that failed."""
-    lines = output.splitlines()
-    failed = [m[1] for line in lines if (m := re.match(r"(#\d+) ERROR", line))]
-    if not failed:
-        return output
-    step = [line for line in lines if line.startswith(f"{failed[-1]} ")]
-    return "\n".join(re.sub(r"^#\d+ (?:\d+\.\d+ )?", "", line) for line in step)
 
 
 def load(write: Callable[[IO[bytes]], None]) -> str:
@@ -254,7 +145,7 @@ def load(write: Callable[[IO[bytes]], None]) -> str:
     ToolError
         There is no engine, or it does not take the archive.
     """
-    program = command.find("docker", remedy=_INSTALL)
+    program = _program()
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(
@@ -277,8 +168,35 @@ def load(write: Callable[[IO[bytes]], None]) -> str:
         output = command.redact(said.read().decode("utf-8", "replace"))
     loaded = re.findall(r"^Loaded image(?: ID)?: (\S+)", output, re.MULTILINE)
     if status != 0 or not loaded:
-        raise _meaning("load", output)
+        raise buildkit.meaning("docker load", output)
     return str(loaded[-1])
+
+
+def texts(image: str, paths: Sequence[str]) -> dict[str, str]:
+    """Return those small text files of an image that are there; nothing of it is run."""
+    return {p: c.decode("utf-8", "replace") for p, c in contents(image, paths).items()}
+
+
+def contents(image: str, paths: Sequence[str]) -> dict[str, bytes]:
+    """Return those small files of an image that are there; nothing of it is run.
+
+    Raises
+    ------
+    ToolError
+        There is no engine, or it does not have the image.
+    """
+    container = _docker("create", "--network", "none", image, "none").strip()
+    found: dict[str, bytes] = {}
+    try:
+        for path in paths:
+            with tempfile.TemporaryDirectory(prefix="mlrepro-copy-") as folder:
+                target = Path(folder) / "file"
+                with contextlib.suppress(ToolError):  # the image does not have it
+                    _docker("cp", "--follow-link", f"{container}:{path}", str(target))
+                    found[path] = target.read_bytes()
+    finally:
+        _docker("rm", container)
+    return found
 
 
 def tag(image: str, reference: str) -> None:
@@ -288,7 +206,7 @@ def tag(image: str, reference: str) -> None:
 
 def push(reference: str, *, report: Report = silent) -> None:
     """Push one tag to its registry, logged in as `docker login` left it."""
-    program = command.find("docker", remedy=_INSTALL)
+    program = _program()
 
     def line(text: str) -> None:
         if text and not re.match(r"[0-9a-f]{12}: (?:Preparing|Waiting)", text):
@@ -296,7 +214,7 @@ def push(reference: str, *, report: Report = silent) -> None:
 
     ended = command.stream([program, "push", reference], line)
     if not ended.ok:
-        raise _meaning("push", ended.stderr)
+        raise buildkit.meaning("docker push", ended.stderr)
 
 
 def run(
@@ -311,12 +229,101 @@ def run(
     Read-only root file system, no capability, no new privilege; ``/tmp`` and
     ``/results`` are in memory.
     """
-    program = command.find("docker", remedy=_INSTALL)
-    options = ["--rm", "--network", network, "--read-only", "--cap-drop", "ALL"]
-    options += ["--security-opt", "no-new-privileges"]
-    for folder in ("/tmp", "/results"):
-        options += ["--tmpfs", f"{folder}:rw,exec,mode=1777"]
+    program = _program()
     return command.stream(
-        [program, "run", *options, image, *arguments],
+        [program, "run", "--rm", "--network", network, *_hardened(), image, *arguments],
         lambda text: report(Step(message=text, log=True)),
     )
+
+
+def run_for(
+    image: str, folder: str, target: Path, *, network: str = "none",
+    variables: Mapping[str, str] = {}, report: Report = silent,
+) -> command.Ended:  # fmt: skip
+    """Run a container, hardened as in `run`, and take what it left in one of its folders.
+
+    Parameters
+    ----------
+    image
+        What to run.
+    folder
+        In the container; it may write there, as far as the image lets it.
+    target
+        A folder here that gets what is in it at the end.
+
+    Raises
+    ------
+    ToolError
+        There is no engine, or it does not make the container.
+    """
+    program = _program()
+    given = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
+    made = _docker(
+        "create", "--network", network, "--read-only", "--cap-drop", "ALL", "--security-opt",
+        "no-new-privileges", "--tmpfs", "/tmp:rw,exec,mode=1777", "--volume", folder, *given,
+        image,
+    ).strip()  # fmt: skip
+    try:
+        ended = command.stream(
+            [program, "start", "--attach", made],
+            lambda text: report(Step(message=text, log=True)),
+        )
+        _docker("cp", f"{made}:{folder}/.", str(target))
+        return ended
+    finally:
+        with contextlib.suppress(ToolError):
+            _docker("rm", "--force", "--volumes", made)
+
+
+def _hardened() -> list[str]:
+    options = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+    for folder in ("/tmp", "/results"):
+        options += ["--tmpfs", f"{folder}:rw,exec,mode=1777"]
+    return options
+
+
+@contextlib.contextmanager
+def container(
+    image: str, *, network: str = "none", variables: Mapping[str, str] = {}
+) -> Iterator[Container]:
+    """Yield a container that runs, hardened as in `run`; it is gone afterwards.
+
+    Raises
+    ------
+    ToolError
+        There is no engine, or it does not start it.
+    """
+    given = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
+    found = _docker("run", "--detach", "--network", network, *_hardened(), *given, image).strip()
+    try:
+        yield Container(found)
+    finally:
+        with contextlib.suppress(ToolError):
+            _docker("rm", "--force", "--volumes", found)
+
+
+class Container:
+    """A container that was started."""
+
+    def __init__(self, identity: str) -> None:
+        self.id = identity
+
+    def run(self, arguments: Sequence[str], *, timeout: float | None = None) -> command.Ended:
+        """Run a program in it, and return how that ended."""
+        program = _program()
+        return command.run([program, "exec", self.id, *arguments], timeout=timeout)
+
+    def ended(self, timeout: float) -> int | None:
+        """Wait until it has ended and return its exit code, None where that takes too long."""
+        try:
+            return int(_docker("wait", self.id, timeout=timeout))
+        except ToolError as error:
+            if error.output:
+                raise
+            return None
+
+    def logs(self) -> str:
+        """Return what it printed."""
+        program = _program()
+        ended = command.run([program, "logs", self.id], timeout=60)
+        return command.redact(ended.stdout + ended.stderr)

@@ -63,6 +63,82 @@ def pointer(root: Path, path: Path) -> DvcPointer | None:
     )
 
 
+def imported_from(pointer: Path, path: Path) -> str | None:
+    """Return the URL that ``dvc import-url`` took a file or folder from, without credentials.
+
+    Parameters
+    ----------
+    pointer : Path
+        Its ``.dvc`` file.
+    path : Path
+        The file or folder, or a file in that folder.
+    """
+    document = _load(pointer) if pointer.suffix == ".dvc" else {}
+    outs, deps = document.get("outs"), document.get("deps")
+    if not isinstance(outs, list) or not isinstance(deps, list) or len(outs) != 1 or len(deps) != 1:
+        return None
+    out, dep = outs[0], deps[0]
+    url = dep.get("path") if isinstance(dep, dict) else None
+    name = out.get("path") if isinstance(out, dict) else None
+    if not isinstance(url, str) or not isinstance(name, str) or "repo" in dep or "://" not in url:
+        return None
+    wdir = document.get("wdir")
+    top = os.path.normpath(
+        os.path.join(pointer.parent, wdir if isinstance(wdir, str) else "", name)
+    )
+    inner = os.path.relpath(path, top)
+    if inner.startswith(".."):
+        return None
+    return redact(url if inner == "." else f"{url.rstrip('/')}/{inner}")
+
+
+def objects(remote: str, md5: str) -> tuple[str, str]:
+    """Return where a remote has an object: as DVC 3 lays it out, and as DVC 2 did."""
+    root = remote.rstrip("/")
+    name = f"{md5[:2]}/{md5[2:]}"
+    return f"{root}/files/md5/{name}", f"{root}/{name}"
+
+
+def folder_objects(data: bytes) -> dict[str, str]:
+    """Return the MD5s of a folder's files by their paths in it, from its ``.dir`` object.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    import json
+
+    try:
+        return {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(data)}
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"no listing of a folder: {error}") from None
+
+
+def cached(root: Path, md5: str) -> Iterator[Path]:
+    """Yield where DVC's cache on this machine has a file, by its MD5.
+
+    Parameters
+    ----------
+    root
+        The folder of the repository, with ``.dvc``.
+    """
+    md5 = md5.removeprefix("md5:")
+    folders = [f"{root}/.dvc/cache"]
+    for file in (f"{root}/.dvc/config", f"{root}/.dvc/config.local"):
+        config = configparser.ConfigParser(strict=False, interpolation=None)
+        with contextlib.suppress(configparser.Error, UnicodeDecodeError):
+            config.read(file, encoding="utf-8")
+            if named := config.get("cache", "dir", fallback=None):
+                folders.insert(0, os.path.join(os.path.dirname(file), named))
+    for folder in folders:
+        # DVC 3's place, then that of the versions before it.
+        for below in ("files/md5/", ""):
+            path = Path(f"{folder}/{below}{md5[:2]}/{md5[2:]}")
+            if path.is_file():
+                yield path
+
+
 def _find(path: str, root: str | None) -> tuple[str, _Entry] | None:
     """Return the pointer that names a path, and what it says, looking up to `root`."""
     own = f"{path}.dvc"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -77,10 +78,28 @@ def tracked(root: Path, paths: Iterable[str]) -> set[str]:
     return found & set(wanted)
 
 
+def ignored(root: Path, paths: Iterable[str]) -> set[str]:
+    """Return those of some absolute paths that git ignores; what it tracks it does not ignore."""
+    wanted = "\0".join(sorted(set(paths)))
+    return set(_git(root, "check-ignore", "-z", "--stdin", stdin=wanted).stdout.split("\0")) - {""}
+
+
 def show(root: Path, commit: str, path: str) -> str | None:
     """Return a text file as it was at a commit, or None."""
     ended = _git(root, "show", f"{commit}:{path}")
     return ended.stdout if ended.ok else None
+
+
+def content(root: Path, commit: str, path: str) -> bytes | None:
+    """Return a file, byte by byte, as it was at a commit, or None."""
+    try:
+        ended = subprocess.run(
+            ["git", "-C", str(root), "cat-file", "blob", f"{commit}:{path}"],
+            capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ended.stdout if ended.returncode == 0 else None
 
 
 def latest_tag(root: Path) -> str | None:
@@ -207,7 +226,7 @@ def _line(ended: Ended) -> str | None:
     return (ended.stdout.strip() or None) if ended.ok else None
 
 
-def _git(root: Path, *arguments: str, timeout: float = _TIMEOUT) -> Ended:
+def _git(root: Path, *arguments: str, timeout: float = _TIMEOUT, stdin: str | None = None) -> Ended:
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
         "GIT_OPTIONAL_LOCKS": "0",  # looking must not write
@@ -217,5 +236,8 @@ def _git(root: Path, *arguments: str, timeout: float = _TIMEOUT) -> Ended:
     quiet = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
              "-c", f"safe.directory={root}")  # fmt: skip
     return run(
-        ["git", *quiet, "-C", str(root), *arguments], environment=environment, timeout=timeout
+        ["git", *quiet, "-C", str(root), *arguments],
+        environment=environment,
+        timeout=timeout,
+        stdin=stdin,
     )

@@ -153,3 +153,68 @@ def build_wheel(source: Path, folder: Path, *, epoch: int) -> Path:
             output=ended.stderr,
         )
     return wheels[0]
+
+
+def make_environment(folder: Path, python: str) -> Path:
+    """Make an empty virtual environment of an interpreter and return its own interpreter.
+
+    Raises
+    ------
+    ToolError
+        uv is missing or refuses.
+    """
+    ended = command.run(
+        [program(), "venv", "--quiet", "--no-project", "--python", python, str(folder)],
+        cwd=Path("/"), environment=_environment(), timeout=120,
+    )  # fmt: skip
+    made = folder / "bin" / "python"
+    if not ended.ok or not made.exists():
+        raise ToolError(
+            f"uv could not make an environment of {python}.", "What it printed says why.",
+            tool="uv", output=ended.stderr,
+        )  # fmt: skip
+    return made
+
+
+def install(
+    python: Path, requirements: Path | Sequence[str], *, target: Path | None = None,
+    hashes: bool = True,
+) -> None:  # fmt: skip
+    """Install requirements for an interpreter.
+
+    Parameters
+    ----------
+    python
+        The interpreter.
+    requirements
+        A lock, of which exactly what it lists is installed, or names, with what they need.
+    target
+        A folder to install into instead of the interpreter's own.
+    hashes
+        Whether the lock has hashes, which then must agree.
+
+    Raises
+    ------
+    ToolError
+        The index cannot be reached, or does not have one of them.
+    """
+    arguments = [program(), "pip", "install", "--quiet", "--python", str(python)]
+    if target is not None:
+        arguments += ["--target", str(target)]
+    if isinstance(requirements, Path):
+        arguments += ["--no-deps", *(["--require-hashes"] if hashes else []), "-r",
+                      str(requirements)]  # fmt: skip
+    else:
+        arguments += list(requirements)
+    ended = command.run(
+        arguments, cwd=requirements.parent if isinstance(requirements, Path) else Path("/"),
+        environment=_environment(), timeout=1800,
+    )  # fmt: skip
+    if not ended.ok:
+        raise ToolError(
+            "uv could not install the recorded environment.",
+            "What it printed says why. Where it is the network: connect once, or set the index in "
+            "pip's or uv's configuration.",
+            tool="uv",
+            output=ended.stderr,
+        )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlrepro_nb.image._build import build, preview, texts
     from mlrepro_nb.image._check import Rebuilt, check
     from mlrepro_nb.image._context import write_texts
+    from mlrepro_nb.image._origins import table as origins
     from mlrepro_nb.image._plan import Plan, plan
     from mlrepro_nb.image._render import (
         containerfile,
@@ -39,6 +40,7 @@ __all__ = [
     "dockerignore",
     "entrypoint",
     "labels",
+    "origins",
     "plan",
     "preview",
     "requirements",
@@ -51,14 +53,18 @@ _HOMES = {
     "_build": ("build", "preview", "texts"),
     "_check": ("Rebuilt", "check"),
     "_context": ("write_texts",),
+    "_origins": ("origins",),
     "_plan": ("Plan", "plan"),
     "_render": ("containerfile", "dockerignore", "entrypoint", "labels", "requirements", "tags"),
 }
+
+
+_CALLED = {"origins": "table"}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for: a served model's container has only what `service` needs."""
     for home, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(f"{__name__}.{home}"), name)
+            return getattr(import_module(f"{__name__}.{home}"), _CALLED.get(name, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

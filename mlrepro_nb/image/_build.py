@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mlrepro_nb.connect import index, registry
-from mlrepro_nb.errors import MlreproError, UsageError
-from mlrepro_nb.image._plan import Plan, plan
+from mlrepro_nb.errors import ToolError, UsageError
+from mlrepro_nb.image import _settings, supply
+from mlrepro_nb.image._configuration import fetches
+from mlrepro_nb.image._plan import Plan, plan, where
+from mlrepro_nb.image._predictions import with_predictions
 from mlrepro_nb.image._render import containerfile, dockerignore, entrypoint, requirements, tags
+from mlrepro_nb.image._test import tested
 from mlrepro_nb.image.builders import Built, Wanted, choose
-from mlrepro_nb.model import Image, Report, Step, short, silent
+from mlrepro_nb.model import Image, Report, Step, silent
 from mlrepro_nb.store import Store
 
 
@@ -30,9 +37,14 @@ def texts(planned: Plan) -> dict[str, str]:
         "Containerfile": containerfile(planned),
         ".dockerignore": dockerignore(planned),
         "requirements.txt": requirements(planned),
+        **({"packages.txt": planned.package_lock} if planned.packages else {}),
         "entrypoint": " ".join(entrypoint(planned)) + "\n",
         "tags": "".join(f"{planned.repository}:{tag}\n" for tag in tags(planned)),
     }
+    try:
+        found["sbom.json"] = supply.sbom(planned).decode() + "\n"
+    except ToolError as error:
+        planned = msgspec.structs.replace(planned, notes=(*planned.notes, str(error)))
     if planned.problems:
         found["problems"] = "".join(f"{p.message} {p.remedy}\n" for p in planned.problems)
     if planned.notes:
@@ -43,7 +55,7 @@ def texts(planned: Plan) -> dict[str, str]:
 def build(
     target: str,
     *,
-    kind: str = "job",
+    kind: str | None = None,
     repository: str | None = None,
     push: bool = False,
     builder: str = "auto",
@@ -54,10 +66,16 @@ def build(
     allow_dirty: bool = False,
     bake_data: bool = False,
     ca_bundle: str | Path | None = None,
-    bytecode: bool = True,
-    test: bool = False,
+    bytecode: bool | None = None,
+    test: bool | None = None,
+    gates: Sequence[str] = (),
+    changes: Sequence[str] = (),
     load: bool = False,
     output: Path | None = None,
+    attest: bool = True,
+    sign: str | None = None,
+    audit: str | None = None,
+    ask: Callable[[], str] | None = None,
     store: Store | None = None,
     report: Report = silent,
 ) -> tuple[str, Image]:
@@ -65,7 +83,8 @@ def build(
 
     Parameters
     ----------
-    target, kind, repository, base, version, build_id, model, allow_dirty, bake_data, bytecode
+    target, kind, repository, base, version, build_id, model, allow_dirty, bake_data, bytecode,
+    gates, changes
         As for `plan`.
     push
         Push it to its repository's registry, under all its tags.
@@ -76,13 +95,25 @@ def build(
         PEM file of certificate authorities for downloads during the build; by
         default what pip or SSL_CERT_FILE name on this machine, if anything.
     test
-        Run the job, without a network, before it gets a name: one that does not
-        reproduce is neither tagged nor pushed.
+        Run it, without a network, before it gets a name: a job that does not
+        reproduce, or a service that does not predict what was recorded, is neither
+        tagged nor pushed. By default a service that is pushed is run, if there is
+        an engine for it.
     load
         Have the engine load what the builder without one made.
     output
         Folder to leave a copy of the build context in; for the builder without an
         engine, OCI layout to write: a file where it ends in ``.tar``, else a folder.
+    attest
+        Attach bill of materials and provenance to what is pushed or written as a layout.
+    sign
+        Who signs them: a private key's file, or ``keyless``; by default what
+        ``[tool.mlrepro]`` says, else nobody.
+    audit
+        What known vulnerabilities of the lock do: ``off``, ``warn``, ``fail``; by
+        default what ``[tool.mlrepro]`` says, else ``off``.
+    ask
+        Returns the private key's password where MLREPRO_KEY_PASSWORD does not have it.
 
     Raises
     ------
@@ -92,30 +123,47 @@ def build(
         The engine, the registry or the package index failed, or the disk is full.
         Nothing was tagged.
     """
+    root = where(target, store)[1]
+    settings = _settings.read(root, changes)
     wanted = Wanted(
-        output=output, push=push, load=load, test=test, bundle=index.ca_bundle(ca_bundle),
-        layout=(base or "").startswith("oci:"),
+        output=output, push=push, load=load, test=bool(test), bundle=index.ca_bundle(ca_bundle),
+        layout=(base or settings.base or "").startswith("oci:"),
     )  # fmt: skip
-    if push and not repository:
-        _wants_registry(target)
+    if push and not (repository or settings.repository):
+        raise UsageError(
+            "There is no repository to push to.",
+            "Give --repository REGISTRY/NAME, or set repository in [tool.mlrepro] of "
+            "pyproject.toml.",
+        )
+    beside = supply.Supply(root, attest=attest, sign=sign, audit=audit, ask=ask, settings=settings)
     chosen = choose(builder, wanted, report)
     planned = plan(
         target, kind=kind, repository=repository, base=base, version=version, build_id=build_id,
-        model=model, allow_dirty=allow_dirty, bake_data=bake_data, bytecode=bytecode, store=store,
-        report=report,
+        model=model, allow_dirty=allow_dirty, bake_data=bake_data, bytecode=bytecode, gates=gates,
+        changes=changes, store=store, report=report,
     )  # fmt: skip
     found = ready(planned, target, store, report)
+    planned = with_predictions(planned, where(target, store)[1], found, report)
     if push:
         report(Step(message=f"asking to push to {planned.repository}"))
         registry.check_push(planned.repository)
+    beside.audit(planned, report)
     built = chosen.build(planned, wanted, found, report)
-    if test:
-        _test(planned, built, report)
+    passed: tuple[str, ...] = ()
+    if test or (test is None and push and planned.kind == "service"):
+        passed = tested(planned, built, asked=bool(test), report=report)
     names = [f"{planned.repository}:{tag}" for tag in tags(planned)]
     if push:
         _check_tags(names, built)
-    built.name(names, report)
+    documents = None
+    if push or (output is not None and built.manifest):
+        documents = beside.documents(planned, built, chosen.key, report)
+    built.name(
+        names, report, documents.about(built.manifest) if documents and built.manifest else ()
+    )
     digest = built.push(names, report) if push else None
+    if documents and digest:
+        documents.attach(planned.repository, digest, report)
     image = Image(
         record=planned.record,
         notebook=planned.notebook,
@@ -124,6 +172,7 @@ def build(
         digest=digest,
         manifest=digest or built.manifest,
         builder="oci" if chosen.key == "oci" else "docker",
+        toolchain=built.toolchain,
         repository=planned.repository,
         tags=tags(planned),
         base=planned.base_reference,
@@ -133,22 +182,16 @@ def build(
         build_id=planned.build_id,
         containerfile=found.blobs.put(containerfile(planned).encode()),
         lock=found.blobs.put(requirements(planned).encode()),
+        packages=found.blobs.put(planned.package_lock.encode()) if planned.packages else None,
         model=planned.model if planned.kind == "service" else None,
+        predictions=planned.predictions,
+        gates=planned.gates,
+        tests=passed,
+        fetches=fetches(planned) if planned.items else None,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+    image = documents.keep(image, found) if documents else image
     return found.put(image), image
-
-
-def _wants_registry(target: str) -> None:
-    from mlrepro_nb.image import _settings
-    from mlrepro_nb.image._plan import where
-
-    if _settings.read(where(target, None)[1]).repository is None:
-        raise UsageError(
-            "There is no repository to push to.",
-            "Give --repository REGISTRY/NAME, or set repository in [tool.mlrepro] of "
-            "pyproject.toml.",
-        )
 
 
 def ready(planned: Plan, target: str, store: Store | None, report: Report) -> Store:
@@ -164,19 +207,6 @@ def ready(planned: Plan, target: str, store: Store | None, report: Report) -> St
     if planned.problems:
         raise planned.problems[0].error()
     return store or Store.find(Path(target).resolve() if Path(target).is_file() else None)
-
-
-def _test(planned: Plan, built: Built, report: Report) -> None:
-    if planned.kind != "job":
-        return
-    report(Step(message="running the job without a network"))
-    ended = built.run(report)
-    if not ended.ok:
-        raise MlreproError(
-            f"The image's job does not reproduce the record (it ended with {ended.status}), so it "
-            "was neither tagged nor pushed.",
-            f"Run it: docker run --rm --network none {short(built.id)}",
-        )
 
 
 def _check_tags(names: list[str], built: Built) -> None:

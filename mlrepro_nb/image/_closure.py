@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mlrepro_nb.capture.environment.closure import Closure, Edges, closure, normal
+from mlrepro_nb.errors import UsageError
+from mlrepro_nb.image.data import Item
 from mlrepro_nb.model import Distribution, Environment
 
-__all__ = ["Closure", "Edges", "closure", "installed_edges", "normal", "roots"]
+__all__ = [
+    "Closure", "Edges", "closure", "fetchers", "installed_edges", "normal", "roots", "trackers",
+]  # fmt: skip
 
 
 def installed_edges(distribution: Distribution) -> tuple[str, ...] | None:
@@ -72,6 +76,46 @@ def loaded(environment: Environment, edges: Edges = installed_edges) -> list[str
             del waiting[name]
         kept |= set(more)
         found += more
+
+
+_FILE_SYSTEMS = {
+    "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
+    "azure": "adlfs", "hdfs": "pyarrow", "ssh": "sshfs", "webdav": "webdav4", "oss": "ossfs",
+}  # fmt: skip
+"""The distribution by which fsspec reads from a kind of remote."""
+
+
+def fetchers(items: Iterable[Item], environment: Environment, notes: list[str]) -> list[str]:
+    """Return the distributions that fetching the data needs beside our own."""
+    places = {place for item in items for place in (*item.urls, item.remote or "")}
+    schemes = sorted({place.partition("://")[0] for place in places if "://" in place})
+    recorded = {normal(d.name) for d in environment.distributions}
+    found: list[str] = []
+    for scheme in schemes:
+        wanted = _FILE_SYSTEMS.get(scheme)
+        if wanted is not None and wanted in recorded:
+            found += [wanted, *(["fsspec"] if "fsspec" in recorded else [])]
+        elif wanted is not None:
+            notes.append(
+                f"Data is at {scheme}://, which a container reads with {wanted}, and the recorded "
+                f"environment lacks that: install it there and record again, or mount the data."
+            )
+    return found
+
+
+def trackers(results: str, environment: Environment) -> list[str]:
+    """Return the distributions that a job needs to write its results."""
+    if results != "mlflow":
+        return []
+    recorded = {normal(d.name) for d in environment.distributions}
+    found = next((name for name in ("mlflow-skinny", "mlflow") if name in recorded), None)
+    if found is None:
+        raise UsageError(
+            "The job's results go to MLflow, which the recorded environment lacks.",
+            "pip install mlflow-skinny there and record again, or set another `results` in "
+            "[tool.mlrepro].",
+        )
+    return [found]
 
 
 _TRACKERS = frozenset({"mlflow", "mlflow-skinny", "mlflow-tracing", "wandb", "comet-ml", "neptune"})

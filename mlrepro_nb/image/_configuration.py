@@ -9,28 +9,28 @@ from __future__ import annotations
 import msgspec
 
 from mlrepro_nb.image._names import tags as _tags
-from mlrepro_nb.image._plan import UNNAMED, Plan
+from mlrepro_nb.image._places import LAB as LAB
+from mlrepro_nb.image._places import LAB_PORT, RESULTS, WORK
+from mlrepro_nb.image._places import VENV as VENV
+from mlrepro_nb.image._plan import UNNAMED, USER, Plan
+from mlrepro_nb.image.data import FOLDER
 from mlrepro_nb.model import canonical, digest_text
 
-USER = 10001
-"""Numeric, or `runAsNonRoot` cannot tell that it is not root; high, or it may be someone's."""
-
 PORT = 8080
-VENV = "/opt/venv"
-"""Where the distributions of the lock are."""
 LOCAL = "/opt/local"
 """Where the distributions are that come from no index: they change more often."""
 PTH = "mlrepro-local.pth"
 """File in the environment's site-packages by which it finds `LOCAL`."""
-RESULTS = "/results"
 WORKDIR = "/app"
 NOT_COMPILED = r"/tests?/"
 """Paths whose modules stay without bytecode: packages' own tests, a third of all in the
 usual ones, which nothing in an image imports."""
 _DATA_LABEL_LIMIT = 4096
 
-LAYERS = (("data", "/app/project/"), ("model", "/app/model/"), ("code", "/app/project/"),
-          ("record", "/app/record/"))  # fmt: skip
+LAYERS = (
+    ("bulk", "/app/project/"), ("data", "/app/project/"), ("model", "/app/model/"),
+    ("code", "/app/project/"), ("record", "/app/record/"),
+)  # fmt: skip
 """Folders of the build context and where they go, those that change least first."""
 
 
@@ -70,29 +70,47 @@ def configuration(plan: Plan) -> Configuration:
         "GIT_PYTHON_REFRESH": "quiet",
         **plan.variables,
     }
-    job = plan.kind == "job"
-    if job:
-        variables["MLREPRO_RESULTS"] = RESULTS
+    # For any user: clusters may choose one, and a tmpfs keeps the mode of what it covers.
+    writable: tuple[str, ...] = ()
+    port: int | None = None
+    path = "/ping"
+    if plan.kind == "job":
+        variables.setdefault("MLREPRO_RESULTS", RESULTS)
+        writable = (RESULTS, FOLDER)
+    elif plan.kind == "notebook":
+        # The kernel's specification is beside the record; front ends of widgets are
+        # where the recorded distributions brought them.
+        shared = (f"{WORKDIR}/record", f"{VENV}/share/jupyter", f"{LOCAL}/share/jupyter")
+        variables["JUPYTER_PATH"] = ":".join(shared)
+        writable = (WORK, FOLDER)
+        port, path = LAB_PORT, "/api"
+    else:
+        port = PORT
     check = (
         "import os, urllib.request as r; "
-        f"r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '{PORT}') + '/ping', "
+        f"r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '{port}') + '{path}', "
         "timeout=4)"
     )
     return Configuration(
         variables=variables,
-        # For any user: clusters may choose one, and a tmpfs keeps the mode of what it covers.
-        writable=(RESULTS,) if job else (),
-        port=None if job else PORT,
-        probe=None if job else Probe(command=(f"{VENV}/bin/python", "-c", check)),
+        writable=writable,
+        port=port,
+        probe=None if port is None else Probe(command=(f"{VENV}/bin/python", "-c", check)),
+        user=f"{plan.user}:{plan.user}",
         entrypoint=entrypoint(plan),
         labels=labels(plan),
     )
 
 
-def site_packages(plan: Plan) -> str:
-    """Return the environment's folder of distributions."""
+def site_packages(plan: Plan, environment: str = VENV) -> str:
+    """Return an environment's folder of distributions."""
     major, minor = plan.python.split(".")[:2]
-    return f"{VENV}/lib/python{major}.{minor}/site-packages"
+    return f"{environment}/lib/python{major}.{minor}/site-packages"
+
+
+def fetches(plan: Plan) -> int:
+    """Return the bytes of data that the image's containers fetch, or find mounted."""
+    return sum(mount.size or 0 for mount in plan.mounts)
 
 
 def entrypoint(plan: Plan) -> tuple[str, ...]:
@@ -121,6 +139,9 @@ def labels(plan: Plan) -> dict[str, str]:
         "io.mlrepro.data": data if plan.data and len(data) <= _DATA_LABEL_LIMIT else None,
         "io.mlrepro.model": plan.model,
         "io.mlrepro.lock": None if plan.lock is None else digest_text(plan.lock),
+        "io.mlrepro.lab": None if plan.lab is None else digest_text(plan.lab),
+        "io.mlrepro.packages": digest_text(plan.package_lock) if plan.packages else None,
+        "io.mlrepro.fetches": str(fetches(plan)) if plan.items else None,
         "io.mlrepro.dirty": "true" if plan.dirty else None,
         "org.opencontainers.image.title": plan.notebook.rpartition("/")[2],
         "org.opencontainers.image.version": plan.version,

@@ -9,14 +9,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlrepro_nb.connect.oci import EPOCH, Cache
+from mlrepro_nb.connect.oci import EPOCH, Cache, digest_of
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.image import _local
 from mlrepro_nb.image._plan import Plan
-from mlrepro_nb.image._render import containerfile, dockerignore, requirements
+from mlrepro_nb.image._render import PACKAGES, containerfile, dockerignore, requirements
 from mlrepro_nb.model import Report, Step, silent
 
 CONTAINERFILE = "Containerfile"
+_SECOND = 1_000_000_000
 
 
 @contextlib.contextmanager
@@ -60,8 +61,16 @@ def fill(plan: Plan, folder: Path, *, report: Report = silent) -> None:
     texts = {CONTAINERFILE: containerfile(plan), ".dockerignore": dockerignore(plan)}
     if plan.pins:
         texts["requirements.txt"] = requirements(plan)
+    if plan.lab:
+        texts["lab-requirements.txt"] = plan.lab
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
+    if plan.packages:
+        from mlrepro_nb.image.system import packages  # it imports the builders
+
+        cache = Cache()
+        made = packages(plan, cache, cache, report)
+        shutil.copyfile(cache.blob(made.layer.digest), folder / PACKAGES)
     for file in plan.files:
         target = folder / file.layer / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,14 +84,20 @@ def fill(plan: Plan, folder: Path, *, report: Report = silent) -> None:
 
 
 def _settle(folder: Path) -> None:
-    """Give everything the same date and plain permissions, whatever this machine's umask is."""
+    """Give everything the same date and plain permissions, whatever this machine's umask is.
+
+    BuildKit fetches a file again only where its size or date is another one than
+    last time. So what a file holds is told by its date's nanoseconds, which no
+    layer keeps: without them, another lock of the same length would not be seen.
+    """
     for parent, folders, files in os.walk(folder):
         for name in folders:
             (Path(parent) / name).chmod(0o755)
         for name in files:
             path = Path(parent) / name
             path.chmod(0o644)
-            os.utime(path, (EPOCH, EPOCH))
+            date = EPOCH * _SECOND + int(digest_of(path)[-15:], 16) % _SECOND
+            os.utime(path, ns=(date, date))
 
 
 def _wheels(plan: Plan, folder: Path, report: Report) -> None:
@@ -90,7 +105,7 @@ def _wheels(plan: Plan, folder: Path, report: Report) -> None:
     cache = Cache()
     lines = []
     for distribution in plan.local:
-        found = _local.wheel(distribution, cache, report)
+        found = _local.wheel(distribution, cache, report, plan.archived.get(distribution.name))
         _local.copy(found, cache, folder)
         lines.append(f"./wheels/{found.filename} --hash={found.digest}\n")
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")

@@ -3,58 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from mlrepro_nb.connect import git, mlflow
+from mlrepro_nb.connect import mlflow
 from mlrepro_nb.errors import MlreproError, NotFoundError, StoreError, UsageError
-from mlrepro_nb.model import DataAccess, Model, Record, canonical, digest_bytes, digest_text, short
+from mlrepro_nb.image._contents import ContextFile, in_project, inside
+from mlrepro_nb.image._places import VENV
+from mlrepro_nb.image.data import Inputs, inputs
+from mlrepro_nb.model import Model, Record, canonical, digest_bytes, digest_text, short
 from mlrepro_nb.store import Store
-
-SMALL = 10 * 2**20
-"""Bytes up to which data that git does not track is copied into an image unasked."""
-
-Layer = Literal["data", "model", "code", "record"]
-
-
-class ContextFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the build context."""
-
-    layer: Layer
-    path: str
-    """In its layer."""
-    source: str | None = None
-    """File that it is a copy of; None where `content` has it."""
-    content: bytes | None = None
-
-
-class Mount(msgspec.Struct, frozen=True, kw_only=True):
-    """Data that a container needs and the image does not have."""
-
-    path: str
-    where: str | None
-    """Path in the container; None where there is none that the notebook would find."""
-    reason: str
-    size: int | None = None
 
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes in, what has to be mounted, what is worth saying."""
+    """What goes in, and what of the data does not."""
 
     files: tuple[ContextFile, ...]
-    mounts: tuple[Mount, ...] = ()
+    data: Inputs = Inputs()
     variables: dict[str, str] = {}
-    notes: tuple[str, ...] = ()
 
 
 def gather(
     record: Record, digest: str, root: Path, store: Store, *, kind: str, model: Model | None,
-    bake_data: bool,
+    bake_data: bool, urls: Mapping[str, str] = {},
 ) -> Gathered:  # fmt: skip
     """Return the files of an image.
+
+    Parameters
+    ----------
+    bake_data
+        Copy all data into it.
+    urls
+        Where data can be downloaded, by its path in the project.
 
     Raises
     ------
@@ -62,9 +45,9 @@ def gather(
         One of them is gone or not what was recorded.
     """
     files = [
-        ContextFile(layer="code", path=_inside(m.path), source=str(_module(root, m.path, m.digest)))
+        ContextFile(layer="code", path=inside(m.path), source=str(_module(root, m.path, m.digest)))
         for m in record.code.modules
-        if _in_project(m.path)
+        if in_project(m.path)
     ]
     roots = sorted({r for m in record.code.modules if (r := _import_root(m.name, m.path))})
     variables = {"PYTHONPATH": ":".join(roots)} if roots and kind == "service" else {}
@@ -72,141 +55,52 @@ def gather(
     if kind == "service":
         assert model is not None
         files += _model_files(root, model)
-        facts = {"record": digest, "name": model.name, "uri": model.uri, "digest": model.digest}
+        runs = record.lineage.runs
+        facts = {
+            "record": digest, "name": model.name, "uri": model.uri, "digest": model.digest,
+            "notebook": record.code.notebook, "run": runs[-1].run_id if runs else None,
+        }  # fmt: skip
         files.append(ContextFile(layer="record", path="model.json", content=canonical(facts)))
         return Gathered(files=tuple(files), variables=variables)
     notebook = _notebook(record, root)
     source = json.dumps(_stripped(notebook), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     files.append(
-        ContextFile(layer="code", path=_inside(record.code.notebook), content=source.encode())
+        ContextFile(layer="code", path=inside(record.code.notebook), content=source.encode())
     )
     files.append(
         ContextFile(layer="record", path="reference.ipynb", content=_reference(record, root, store))
     )
-    baked, mounts = _data(record, root, store, bake_data=bake_data)
-    notes = tuple(_note(m) for m in mounts)
-    return Gathered(files=(*files, *baked), mounts=mounts, variables=variables, notes=notes)
+    files += _listings(record, store)
+    data = inputs(record, root, store, bake_data=bake_data, urls=urls)
+    if data.items:
+        files.append(ContextFile(layer="record", path="data.json", content=canonical(data.items)))
+    if kind == "notebook":
+        files.append(_kernelspec(notebook, record))
+    return Gathered(files=(*files, *data.files), data=data, variables=variables)
 
 
-def _note(mount: Mount) -> str:
-    what = f"{mount.path} is not in the image ({mount.reason}): "
-    if mount.where is None:
-        return f"{what}move it into the project and record again."
-    return f"{what}mount it at {mount.where}{'' if mount.size is None else ', or --bake-data'}."
+def _listings(record: Record, store: Store) -> Iterator[ContextFile]:
+    """Yield the listings of the folders that the run read: a rerun says which files changed."""
+    for tree in sorted({a.tree for a in record.data if a.tree}):
+        try:
+            content = store.blobs.get(tree)
+        except MlreproError:
+            continue  # where it is needed to build, that says so
+        yield ContextFile(layer="record", path=f"blobs/{tree.rpartition(':')[2]}", content=content)
 
 
-def data(record: Record) -> dict[str, str]:
-    """Return the digests of the data that went into the run, by path."""
-    return {
-        a.repo_path or a.path: a.digest for a in record.data if a.digest and _is_input(a, record)
+def _kernelspec(notebook: dict[str, Any], record: Record) -> ContextFile:
+    """Return the specification of the recorded environment's kernel, as the notebook names it."""
+    said = (notebook.get("metadata") or {}).get("kernelspec") or {}
+    name = record.environment.kernelspec or "python3"
+    python = f"{VENV}/bin/python"
+    spec = {
+        "argv": [python, "-m", "ipykernel_launcher", "--ext=mlrepro_nb", "-f", "{connection_file}"],
+        "display_name": f"{said.get('display_name') or name} (as recorded)",
+        "language": "python",
+        "metadata": {"debugger": True},
     }
-
-
-def _is_input(access: DataAccess, record: Record) -> bool:
-    """Whether the run read a file that it had not made itself."""
-    if access.access != "read":
-        return False
-    if access.tracked:
-        return True
-    written = [
-        w.execution
-        for w in record.data
-        if w.access == "write" and (w.repo_path or w.path) == (access.repo_path or access.path)
-    ]
-    read = access.execution
-    return not any(w is None or read is None or w <= read for w in written)
-
-
-def _data(
-    record: Record, root: Path, store: Store, *, bake_data: bool
-) -> tuple[tuple[ContextFile, ...], tuple[Mount, ...]]:
-    inputs = [a for a in record.data if _is_input(a, record)]
-    own = {record.code.notebook, *(m.path for m in record.code.modules)}
-    tracked: set[str] = set()
-    if git.root(root) is not None:
-        tracked = git.tracked(root, [a.repo_path for a in inputs if a.repo_path])
-    files: dict[str, ContextFile] = {}
-    mounts: dict[str, Mount] = {}
-    for access in inputs:
-        name = access.repo_path
-        if name in own or "://" in access.path:
-            continue
-        if name is None or not _in_project(name):
-            absolute = access.path.startswith("/")
-            mounts[access.path] = Mount(
-                path=access.path,
-                where=access.path if absolute else None,
-                reason="it lies outside the project",
-            )
-            continue
-        path = root / name
-        size = access.size or 0
-        if not (bake_data or name in tracked or access.tracked or size <= SMALL):
-            reason = f"{size / 2**20:.0f} MiB that git does not track"
-            mounts[name] = Mount(path=name, where=f"/app/project/{name}", reason=reason, size=size)
-            continue
-        _check_data(path, access, store)
-        for inner in _names(access, store):
-            file = str(PurePosixPath(name, inner))
-            files[file] = ContextFile(layer="data", path=_inside(file), source=str(root / file))
-    return tuple(files.values()), tuple(mounts.values())
-
-
-def _names(access: DataAccess, store: Store) -> Iterable[str]:
-    """Return what of an entry is copied: the file itself, or the files of a folder in it."""
-    if access.tree is None:
-        return ("",)
-    from mlrepro_nb.capture.data.trees import stored_listing
-
-    found = stored_listing(store, access.tree)
-    if found is None:
-        raise StoreError(
-            f"The store lacks the listing of {access.repo_path}.", "Record the notebook again."
-        )
-    return found
-
-
-def _check_data(path: Path, access: DataAccess, store: Store) -> None:
-    if not (path.is_file() if access.tree is None else path.is_dir()):
-        raise UsageError(
-            f"{access.repo_path}, which the run read, is gone.",
-            "Restore it"
-            + (f" (dvc pull {access.dvc.file})" if access.dvc else "")
-            + ", or record again.",
-        )
-    if _changed(path, access, store):
-        raise UsageError(
-            f"{access.repo_path} is not what the run read: its content has changed since.",
-            "Restore it, or record again with the new content.",
-        )
-
-
-def _changed(path: Path, access: DataAccess, store: Store) -> bool:
-    if access.digest is None:
-        return False
-    # Not above: a service imports this package, and has no need of what capture needs.
-    from mlrepro_nb.capture.data.hashing import hash_file
-    from mlrepro_nb.capture.data.trees import hash_tree
-
-    if access.tree is not None:
-        tree = hash_tree(str(path), _names(access, store), cache=store.digests)
-        return tree is None or tree.digest != access.digest
-    found = hash_file(str(path), cache=store.digests)
-    return found is None or found.digest != access.digest
-
-
-def _in_project(path: str) -> bool:
-    pure = PurePosixPath(path)
-    return not pure.is_absolute() and ".." not in pure.parts
-
-
-def _inside(path: str) -> str:
-    """Return a path that a record gives, refusing one that would leave the build context."""
-    if not _in_project(path) or PurePosixPath(path).parts[:1] == (".git",):
-        raise UsageError(
-            f"The record names {path!r}, which is not in the project.", "Record the notebook again."
-        )
-    return path
+    return ContextFile(layer="record", path=f"kernels/{name}/kernel.json", content=canonical(spec))
 
 
 def _module(root: Path, path: str, digest: str) -> Path:
@@ -360,3 +254,29 @@ def _model_files(root: Path, model: Model) -> list[ContextFile]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
+
+
+def more(
+    root: Path, patterns: Sequence[str], known: Sequence[ContextFile]
+) -> tuple[ContextFile, ...]:
+    """Return files of the project by patterns, those that are not in the image anyway.
+
+    Raises
+    ------
+    UsageError
+        A pattern leads out of the project, or matches nothing.
+    """
+    there = {f.path for f in known if f.layer in ("code", "data", "bulk")}
+    found: dict[str, ContextFile] = {}
+    for pattern in patterns:
+        matched = sorted(p for p in root.glob(inside(pattern)) if p.is_file())
+        if not matched:
+            raise UsageError(
+                f"`files` names {pattern!r}, and there is no such file in {root}.",
+                "Correct it in [tool.mlrepro] of pyproject.toml.",
+            )
+        for path in matched:
+            name = inside(path.relative_to(root).as_posix())
+            if name not in there:
+                found[name] = ContextFile(layer="code", path=name, source=str(path))
+    return tuple(found[name] for name in sorted(found))

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,9 +15,10 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from mlrepro_nb.connect import git, uv
-from mlrepro_nb.connect.oci import EPOCH, Cache
+from mlrepro_nb.connect.oci import EPOCH, Cache, damaged
 from mlrepro_nb.errors import MlreproError, ToolError
 from mlrepro_nb.model import Distribution, Report, Step, digest_bytes
+from mlrepro_nb.store import Store
 
 _MOST_FILES = 20_000
 _MOST_BYTES = 200 << 20
@@ -36,14 +37,33 @@ class Wheel(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-def wheel(distribution: Distribution, cache: Cache, report: Report) -> Wheel:
+def archived(distributions: Iterable[Distribution], store: Store) -> dict[str, str]:
+    """Return where the store has the wheels that were made of what ran, by name."""
+    found = {}
+    for distribution in distributions:
+        path = store.blobs.path(distribution.wheel) if distribution.wheel else None
+        if path is not None and path.is_file():
+            found[distribution.name] = str(path)
+    return found
+
+
+def wheel(
+    distribution: Distribution, cache: Cache, report: Report, archived: str | None = None
+) -> Wheel:
     """Return the wheel of a distribution, built anew only where its source changed.
+
+    Parameters
+    ----------
+    archived
+        Where the wheel is that was made of what ran: then no other is built.
 
     Raises
     ------
     ToolError
         What it was installed from is not here, or cannot be built.
     """
+    if archived is not None:
+        return _archived(distribution, Path(archived), cache)
     source = None if distribution.origin == "git" else _source(distribution)
     if source is not None and source.suffix == ".whl":
         return _kept(distribution, source, cache)
@@ -61,6 +81,18 @@ def wheel(distribution: Distribution, cache: Cache, report: Report) -> Wheel:
     if about and _identity(distribution, source) == known:  # nobody edited it meanwhile
         cache.write_note(about, found)
     return found
+
+
+def _archived(distribution: Distribution, path: Path, cache: Cache) -> Wheel:
+    from mlrepro_nb.capture.environment import archive
+
+    content = path.read_bytes()
+    if digest_bytes(content) != distribution.wheel:
+        raise damaged(path)
+    return Wheel(
+        distribution=distribution.name, filename=archive.file_name(content),
+        digest=cache.put(content), size=len(content),
+    )  # fmt: skip
 
 
 def _kept(distribution: Distribution, path: Path, cache: Cache) -> Wheel:

@@ -9,21 +9,37 @@ previewed all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from mlrepro_nb.capture.environment import lock as _lock
-from mlrepro_nb.connect import command, docker, git, oci, registry
-from mlrepro_nb.errors import MlreproError, NotFoundError, ToolError, UsageError
-from mlrepro_nb.image import _closure, _files, _names, _settings
-from mlrepro_nb.model import Distribution, Environment, Model, Record, Report, Step, silent
+from mlrepro_nb.connect import command, debian, docker, git, oci, registry
+from mlrepro_nb.errors import GateError, MlreproError, NotFoundError, ToolError, UsageError
+from mlrepro_nb.image import (
+    _closure,
+    _cuda,
+    _files,
+    _gates,
+    _lab,
+    _local,
+    _names,
+    _origins,
+    _overrides,
+    _settings,
+)
+from mlrepro_nb.image._contents import ContextFile
+from mlrepro_nb.image.data import Item, Mount, read_by
+from mlrepro_nb.model import Distribution, Environment, Gate, Model, Record, Report, Step, silent
 from mlrepro_nb.store import Store, project_root
 
-Kind = Literal["job", "service"]
+Kind = Literal["job", "service", "notebook"]
+KINDS: tuple[Kind, ...] = ("job", "service", "notebook")
 _LAYOUT = "oci:"
+USER = 10001
+"""Numeric, or `runAsNonRoot` cannot tell that it is not root; high, or it may be someone's."""
 UNNAMED = "localhost/base"
 """What a base image is called that its layout gives no name."""
 
@@ -42,10 +58,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     remedy: str
     usage: bool = False
+    gate: bool = False
+    """Whether the run does not meet a condition, rather than that something is missing."""
 
     def error(self) -> MlreproError:
         """Return it as the error that a build raises."""
-        return (UsageError if self.usage else ToolError)(self.message, self.remedy)
+        kind = GateError if self.gate else UsageError if self.usage else ToolError
+        return kind(self.message, self.remedy)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,15 +83,28 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """OCI layout on this machine that the base image is read from; it says nothing in the image."""
     bytecode: bool = True
     """Whether the distributions come compiled, by the compiler of the recorded Python."""
+    user: int = USER
+    packages: tuple[debian.Package, ...] = ()
+    """Packages of the operating system that the base image lacks."""
+    archives: tuple[debian.Source, ...] = ()
+    """Where they are downloaded; it says nothing in the image."""
     pins: tuple[str, ...] = ()
     """``name==version``, of what the package index has."""
     lock: str | None = None
     """The pins with hashes, once they were resolved."""
     local: tuple[Distribution, ...] = ()
     """Distributions that come from no index: built into the context as wheels."""
-    files: tuple[_files.ContextFile, ...] = ()
-    mounts: tuple[_files.Mount, ...] = ()
-    """Data that is not in the image and has to be mounted."""
+    archived: dict[str, str] = {}
+    """Where the store has wheels of them, as they ran; it says nothing in the image."""
+    lab: str | None = None
+    """The lock of JupyterLab's own environment, of a notebook image."""
+    kernel: str = "python3"
+    """What the notebook calls its kernel."""
+    files: tuple[ContextFile, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    """Data that is not in the image: fetched when a container starts, or mounted."""
+    items: tuple[Item, ...] = ()
+    """The same, file by file."""
     variables: dict[str, str] = {}
     repository: str
     version: str
@@ -86,6 +118,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The cell that trained the model."""
     data: dict[str, str] = {}
     model: str | None = None
+    predictions: str | None = None
+    """Digest of what the model predicted where it was recorded, which a service repeats."""
+    gates: tuple[Gate, ...] = ()
+    origins: dict[str, str] = {}
+    """Where each value came from, in words; nothing of it is in the image."""
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -95,7 +132,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         pinned = "@" in self.base or not self.base_digest
         return self.base if pinned else f"{self.base}@{self.base_digest}"
 
-    def layer(self, name: str) -> tuple[_files.ContextFile, ...]:
+    @property
+    def package_lock(self) -> str:
+        """The operating system's packages with their hashes, a line each."""
+        return "".join(
+            f"{p.name}={p.version} --hash=sha256:{p.sha256} {p.file.rpartition('/')[2]}\n"
+            for p in self.packages
+        )
+
+    def layer(self, name: str) -> tuple[ContextFile, ...]:
         """Return the files of one folder of the build context."""
         return tuple(f for f in self.files if f.layer == name)
 
@@ -103,7 +148,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def plan(
     target: str,
     *,
-    kind: str = "job",
+    kind: str | None = None,
     repository: str | None = None,
     base: str | None = None,
     version: str | None = None,
@@ -111,7 +156,9 @@ def plan(
     model: str | None = None,
     allow_dirty: bool = False,
     bake_data: bool = False,
-    bytecode: bool = True,
+    bytecode: bool | None = None,
+    gates: Sequence[str] = (),
+    changes: Sequence[str] = (),
     offline: bool = False,
     store: Store | None = None,
     report: Report = silent,
@@ -124,7 +171,8 @@ def plan(
         A notebook's path (its newest record), a record's digest or file.
     kind
         ``job`` runs the notebook again and ends by the verdict; ``service``
-        serves the model that the run logged.
+        serves the model that the run logged; ``notebook`` opens the notebook in
+        JupyterLab. By default what the project says, else a job.
     repository, version, build_id
         What the image is called; see the tags in `render.tags`.
     base
@@ -135,7 +183,13 @@ def plan(
     bake_data
         Copy all data that the run read into the image, however large.
     bytecode
-        Ship the distributions compiled. Without, the image starts slower.
+        Ship the distributions compiled, which is the default. Without, the image starts
+        slower.
+    gates
+        Conditions on the run's metrics, ``accuracy >= 0.93``, besides those of
+        pyproject.toml. One that does not hold stands in the way of a build.
+    changes
+        Settings instead of those of pyproject.toml, ``KEY=VALUE``.
     offline
         Ask no registry and no package index: what is not cached stays open.
 
@@ -146,22 +200,43 @@ def plan(
     UsageError
         The tree is not what was recorded, or an option cannot be right.
     """
-    if kind not in ("job", "service"):
-        raise UsageError(f"There is no image kind {kind!r}.", "Kinds are job and service.")
     found_store, root = where(target, store)
+    settings = _settings.read(root, changes)
+    given = {
+        "kind": kind, "base": base, "repository": repository, "version": version,
+        "build_id": build_id, "model": model, "bake_data": bake_data or None, "bytecode": bytecode,
+    }  # fmt: skip
+    kind = kind or settings.kind or "job"
+    if kind not in KINDS:
+        raise UsageError(f"There is no image kind {kind!r}.", f"Kinds are {', '.join(KINDS)}.")
+    model = model or settings.model
     digest, record = found_store.find_record(target)
-    settings = _settings.read(root)
-    code, environment = record.code, record.environment
+    code, environment = record.code, _overrides.on_platform(record.environment, settings.platform)
     problems: list[Problem] = []
     notes: list[str] = []
 
     report(Step(message="reading what the run used"))
     served = _served(record, model) if kind == "service" else None
     gathered = _files.gather(
-        record, digest, root, found_store, kind=kind, model=served, bake_data=bake_data
-    )
+        record, digest, root, found_store, kind=kind, model=served,
+        bake_data=bake_data or settings.bake_data, urls=settings.data,
+    )  # fmt: skip
+    more = _files.more(root, settings.files, gathered.files)
     required = _files.model_requirements(root, served) if served else {}
-    chosen = _needed(kind, environment, required, notes)
+    variables = _variables(environment) | gathered.variables | _overrides.plain(settings.variables)
+    held = _gates.gates([*settings.gates, *gates], record.results.metrics)
+    problems += [_not_held(gate) for gate in held if not _gates.holds(gate)]
+    also = _closure.fetchers(gathered.data.items, environment, notes)
+    if kind == "service":
+        also += _counters(environment, notes)
+    if kind == "job" and settings.results is not None:
+        variables["MLREPRO_RESULTS"] = settings.results
+        also += _closure.trackers(settings.results, environment)
+    extra = _overrides.included(settings.include, environment)
+    chosen = _needed(kind, environment, required, [*also, *extra], notes)
+    chosen = _overrides.without(chosen, settings.exclude, notes)
+    if (note := _cuda.unused(record.hardware, chosen)) is not None:
+        notes.append(note)
     local = tuple(
         d for d in chosen if d.origin not in ("index", "conda", "system") and not _lock.url(d)
     )
@@ -169,7 +244,7 @@ def plan(
         f"{d.name} @ {_lock.url(d)}" if _lock.url(d) else f"{d.name}=={d.version}"
         for d in chosen
         if d not in local
-    )
+    ) + tuple(p for p in settings.include if "==" in p)
 
     named, base_digest, layout = _base(base or settings.base, environment, root)
     if layout is None and base_digest is None and not offline:
@@ -197,12 +272,13 @@ def plan(
                 usage=True,
             )
         )
-    named_version = version or settings.version or _version(root)
+    tagged = _version(root)
+    named_version = version or settings.version or tagged or "0.0.0"
     _names.tag(named_version)
     runs = record.lineage.runs
     trained = served or (record.results.models[-1] if record.results.models else None)
-    return Plan(
-        kind="job" if kind == "job" else "service",
+    planned = Plan(
+        kind=next(k for k in KINDS if k == kind),
         record=digest,
         notebook=code.notebook,
         python=environment.python,
@@ -210,28 +286,43 @@ def plan(
         base=str(named),
         base_digest=base_digest,
         base_layout=layout,
-        bytecode=bytecode,
+        bytecode=settings.bytecode if bytecode is None else bytecode,
+        user=_overrides.user(settings.user) or USER,
         pins=pins,
         lock=lock,
         local=local,
-        files=gathered.files,
-        mounts=gathered.mounts,
-        variables=_variables(environment) | gathered.variables,
+        archived=_local.archived(local, found_store),
+        files=(*gathered.files, *more),
+        mounts=gathered.data.mounts,
+        items=gathered.data.items,
+        lab=_lab.lock(environment) if kind == "notebook" else None,
+        kernel=environment.kernelspec or "python3",
+        variables=variables,
         repository=_names.repository(
             repository or settings.repository, notebook=code.notebook, kind=kind
         ),
         version=named_version,
-        build_id=_names.build_id(build_id, digest),
+        build_id=_names.build_id(build_id or settings.build_id, digest),
         commit=code.commit,
         dirty=dirty,
         source=command.redact(code.remote) if code.remote else None,
         created=record.lineage.ended,
         run=runs[-1].run_id if runs else None,
         cell=trained.cell if trained and trained.cell is not None else _run_cell(record),
-        data=_files.data(record),
+        data=read_by(record),
         model=trained.digest if trained else None,
-        notes=(*notes, *gathered.notes),
+        gates=held,
+        notes=(*notes, *gathered.data.notes),
         problems=tuple(problems),
+    )
+    # Only here: what looks into a base image imports this.
+    from mlrepro_nb.image.system import with_packages
+
+    planned = with_packages(
+        planned, environment, settings, found_store, offline=offline, report=report
+    )
+    return msgspec.structs.replace(
+        planned, origins=_origins.origins(planned, given, settings, tagged=tagged)
     )
 
 
@@ -265,12 +356,33 @@ def _served(record: Record, name: str | None) -> Model:
     return list(models.values())[-1]
 
 
+def _not_held(gate: Gate) -> Problem:
+    return Problem(
+        message=f"The recorded run does not meet {_gates.told(gate)}; nothing was tagged or "
+        "pushed.",
+        remedy="Train a better model and record it, or change the gate.",
+        gate=True,
+    )
+
+
+def _counters(environment: Environment, notes: list[str]) -> list[str]:
+    """Return what a service's metrics need, where the recorded environment has it."""
+    name = "prometheus-client"
+    if any(d.name == name for d in environment.distributions):
+        return [name]
+    notes.append(
+        f"The service will have no /metrics: the recorded environment lacks {name}. Install it "
+        f"(pip install {name}) and record again."
+    )
+    return []
+
+
 def _run_cell(record: Record) -> int | None:
     return next((r.cell for r in reversed(record.lineage.runs) if r.cell is not None), None)
 
 
 def _needed(
-    kind: str, environment: Environment, model: dict[str, str], notes: list[str]
+    kind: str, environment: Environment, model: dict[str, str], also: list[str], notes: list[str]
 ) -> tuple[Distribution, ...]:
     own = next((d for d in environment.distributions if d.name == "mlrepro-nb"), None)
     if own is None:
@@ -279,7 +391,7 @@ def _needed(
             "Install it in the kernel's environment (pip install mlrepro-nb) and record again.",
         )
     found = _closure.closure(
-        _closure.roots(kind, environment, model), environment, _closure.installed_edges
+        [*_closure.roots(kind, environment, model), *also], environment, _closure.installed_edges
     )
     if found.absent:
         lacking = ", ".join(found.absent)
@@ -362,6 +474,6 @@ def _what_is_dirty(recorded: bool) -> str:  # noqa: FBT001
     return "The working tree has changes that are in no commit."
 
 
-def _version(root: Path) -> str:
+def _version(root: Path) -> str | None:
     described = git.latest_tag(root) if git.root(root) is not None else None
-    return described.removeprefix("v") if described else "0.0.0"
+    return described.removeprefix("v") if described else None

@@ -12,6 +12,7 @@ import json
 
 from mlrepro_nb.connect.oci import EPOCH
 from mlrepro_nb.image._configuration import (
+    LAB,
     LAYERS,
     LOCAL,
     NOT_COMPILED,
@@ -24,6 +25,9 @@ from mlrepro_nb.image._configuration import (
     tags,
 )
 from mlrepro_nb.image._plan import Plan
+
+PACKAGES = "packages.tar.gz"
+"""File of the build context that holds the operating system's packages, unpacked."""
 
 __all__ = [
     "EPOCH",
@@ -56,6 +60,8 @@ def requirements(plan: Plan) -> str:
 def dockerignore(plan: Plan) -> str:
     """Return the allow-list of what of the build context the engine may see."""
     allowed = ["requirements.txt"] if plan.pins else []
+    allowed += [PACKAGES] if plan.packages else []
+    allowed += ["lab-requirements.txt"] if plan.lab else []
     allowed += ["wheels"] if plan.local else []
     allowed += [layer for layer, _ in LAYERS if plan.layer(layer)]
     return "".join(["*\n", *(f"!{name}\n" for name in allowed)])
@@ -102,22 +108,30 @@ def _builder(plan: Plan) -> str:
         f"RUN python -c 'import sys; sys.exit(sys.version_info[:2] != {version} and \\",
         f'        "{wrong}")\' \\',
         f"    && python -m venv --without-pip {VENV} \\",
+        *([f"    && python -m venv --without-pip {LAB} \\"] if plan.lab else []),
         f"    && echo {LOCAL} > {site_packages(plan)}/{PTH}",
         "",
     ]
-    if plan.pins:
+    if plan.packages:
+        lines += [
+            "# Packages of the operating system that the base image lacks, checked and unpacked:",
+            *(f"#   {p.name} {p.version}" for p in plan.packages),
+            f"COPY {PACKAGES} ./",
+            f"RUN mkdir /packages && python -m tarfile -e {PACKAGES} /packages",
+            "",
+        ]
+    if plan.pins or plan.lab:
         lines += [
             "# Certificates, index and proxy of the machine that builds are secrets: they are",
             "# in no layer, no history and no cache key.",
-            "COPY requirements.txt ./",
-            "RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \\",
-            "    --mount=type=secret,id=ca,target=/run/secrets/ca,required=false \\",
-            "    --mount=type=secret,id=pipconf,target=/etc/pip.conf,required=false \\",
-            f"    python -m pip --python {VENV}/bin/python install --require-hashes --no-deps \\",
-            "        --no-compile -r requirements.txt \\",
-            f"    && {_settle(plan, VENV)}",
-            "",
         ]
+    if plan.lab:
+        lines += [
+            "# JupyterLab has an environment of its own, so that the recorded one stays as it was.",
+            *_install(plan, LAB, "lab-requirements.txt"),
+        ]
+    if plan.pins:
+        lines += _install(plan, VENV, "requirements.txt")
     if plan.local:
         lines += [
             "# What comes from no index changes more often, so it has a layer of its own.",
@@ -129,6 +143,19 @@ def _builder(plan: Plan) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _install(plan: Plan, environment: str, lock: str) -> list[str]:
+    return [
+        f"COPY {lock} ./",
+        "RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \\",
+        "    --mount=type=secret,id=ca,target=/run/secrets/ca,required=false \\",
+        "    --mount=type=secret,id=pipconf,target=/etc/pip.conf,required=false \\",
+        f"    python -m pip --python {environment}/bin/python install --require-hashes \\",
+        f"        --no-deps --no-compile -r {lock} \\",
+        f"    && {_settle(plan, environment)}",
+        "",
+    ]
 
 
 def _settle(plan: Plan, folder: str) -> str:
@@ -149,7 +176,12 @@ def _final(plan: Plan) -> str:
     rendered = [f'PATH="{":".join((*setup.path, "$PATH"))}"']
     rendered += [f"{name}={quote(value)}" for name, value in setup.variables.items()]
     lines = [f"FROM {plan.base_reference}", ""]
-    lines += [f"RUN install -d -m 1777 {folder}" for folder in setup.writable]
+    if plan.packages:
+        lines.append("COPY --from=builder /packages/ /")
+    if setup.writable:
+        lines.append(f"RUN install -d -m 1777 {' '.join(setup.writable)}")
+    if plan.lab:
+        lines.append(f"COPY --from=builder {LAB} {LAB}")
     lines.append(f"COPY --from=builder {VENV} {VENV}")
     if plan.local:
         lines.append(f"COPY --from=builder {LOCAL} {LOCAL}")

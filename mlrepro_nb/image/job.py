@@ -1,59 +1,90 @@
 """What runs in a job image: the notebook again, compared with the record that is in the image.
 
 Writes the executed copy and ``verification.json`` to MLREPRO_RESULTS
-(``/results``), prints the table, and ends with 0 (reproduced), 1 (not) or 3
-(could not be run). With ``-p NAME VALUE`` there is nothing to compare with: the
-notebook is recorded anew, and ``record.json`` is what comes out.
+(``/results``; ``mlflow`` logs them to a run of MLFLOW_TRACKING_URI), prints the
+table, and ends with 0 (reproduced), 1 (not) or 3 (could not be run). With
+``-p NAME VALUE``, or MLREPRO_PARAMETERS (YAML, or the file that holds it), there is
+nothing to compare with: the notebook is recorded anew, and ``record.json`` is what
+comes out. Results appear when all is done, each of them whole.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlrepro_nb.errors import MlreproError
-from mlrepro_nb.model import Record, Verification, canonical, decode
-from mlrepro_nb.store import Store
+from mlrepro_nb.errors import MlreproError, UsageError
+from mlrepro_nb.image._places import RESULTS
+from mlrepro_nb.image._scratch import APP, lay_out, say, scratch
+from mlrepro_nb.model import Record, Verification, canonical
+from mlrepro_nb.store import Store, write_atomically
 
-APP = Path("/app")
-BIG = 64 << 20
-"""Bytes from which a file is linked into the writable copy of the project, not copied."""
+MLFLOW = "mlflow"
 
 
 def main() -> int:
     """Run the job and return the exit code."""
-    arguments = sys.argv[1:]
-    record = decode(Record, (APP / "record" / "record.json").read_bytes())
-    results = _results()
-    with _project() as project, _held_together():
-        store = Store(project / ".mlrepro")
-        digest = store.put(record)
-        store.blobs.put((APP / "record" / "reference.ipynb").read_bytes())
-        _tell_missing(record, project)
-        executed = ["-o", str(results / "executed.ipynb")] if results else []
+    arguments, wanted = _arguments(sys.argv[1:])
+    results = _results(wanted)
+    with scratch() as folder, _held_together():
+        place = Path(folder)
+        parameters = _parameters(place)
+        project = place / "project"
+        record, digest, store = lay_out(project, place)
         notebook = project / record.code.notebook
+        arguments = [*parameters, *arguments]
+        executed = place / "executed.ipynb"
         status = _run(
-            [*_verb(arguments, project, notebook), *arguments, *executed, "--kernel", "python3"],
+            [
+                *_verb(arguments, notebook), *arguments, "-o", str(executed),
+                "--kernel", "python3",
+            ],
             notebook.parent,
             store,
-        )
-        if results:
-            _keep(store, digest, results)
+        )  # fmt: skip
+        made = _made(store, digest, executed)
+        if results is None:
+            pass
+        elif results == MLFLOW:
+            _log(made, record, digest, status)
+        else:
+            for name, content in made.items():
+                write_atomically(Path(results) / name, content, mode=0o644)
     return status
 
 
-def _verb(arguments: list[str], project: Path, notebook: Path) -> list[str]:
+def _arguments(given: list[str]) -> tuple[list[str], str | None]:
+    """Return what verify or record is told, and where the results shall go."""
+    left, wanted = list(given), None
+    if "--results" in left:
+        at = left.index("--results")
+        if at + 1 == len(left):
+            raise UsageError("--results says nothing.", "Write --results FOLDER or mlflow.")
+        wanted = left[at + 1]
+        del left[at : at + 2]
+    return left, wanted
+
+
+def _parameters(folder: Path) -> list[str]:
+    """Return the option that names the parameters of the environment."""
+    said = os.environ.get("MLREPRO_PARAMETERS")
+    if not said:
+        return []
+    if "\n" not in said and Path(said).is_file():
+        return ["-f", said]
+    path = folder / "parameters.yaml"
+    path.write_text(said, encoding="utf-8")
+    return ["-f", str(path)]
+
+
+def _verb(arguments: list[str], notebook: Path) -> list[str]:
     if {"-p", "-f"} & set(arguments):
         return ["record", str(notebook)]
-    # Marks the project's root, as it does where the notebook was recorded.
-    (project / ".git").mkdir()
     inside = APP / "record"
     return [
         "verify", str(inside / "record.json"), "--notebook", str(notebook),
@@ -61,35 +92,28 @@ def _verb(arguments: list[str], project: Path, notebook: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _results() -> Path | None:
-    folder = Path(os.environ.get("MLREPRO_RESULTS", "/results"))
-    if os.access(folder, os.W_OK | os.X_OK):
-        return folder
-    _say(f"{folder} is not writable for user {os.getuid()}: no result is kept")
+def _results(wanted: str | None) -> str | None:
+    """Return where the results go: a folder, MLflow, or nowhere."""
+    place = wanted or os.environ.get("MLREPRO_RESULTS") or RESULTS
+    if place == MLFLOW:
+        from importlib.util import find_spec
+
+        if find_spec("mlflow") is None:
+            raise UsageError(
+                "The results are to go to MLflow, which is not in this image.",
+                'Set results = "mlflow" in [tool.mlrepro] of pyproject.toml and build again, or '
+                "mount a folder.",
+            )
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            raise UsageError(
+                "The results are to go to MLflow, and MLFLOW_TRACKING_URI is not set.",
+                "Set it; a folder in this container would be gone with it.",
+            )
+        return MLFLOW
+    if os.access(place, os.W_OK | os.X_OK):
+        return place
+    say(f"{place} is not writable for user {os.getuid()}: no result is kept")
     return None
-
-
-@contextlib.contextmanager
-def _project() -> Iterator[Path]:
-    """Yield a copy of the project that the notebook may write to."""
-    with tempfile.TemporaryDirectory(prefix="mlrepro-", ignore_cleanup_errors=True) as folder:
-        project = Path(folder) / "project"
-        shutil.copytree(APP / "project", project, copy_function=_copy)
-        yield project
-
-
-def _copy(source: str, target: str) -> None:
-    if Path(source).stat().st_size >= BIG:
-        Path(target).symlink_to(source)
-    else:
-        shutil.copyfile(source, target)
-
-
-def _tell_missing(record: Record, project: Path) -> None:
-    for access in record.data:
-        name = access.repo_path
-        if access.access == "read" and name and access.tracked and not (project / name).exists():
-            _say(f"{name} is not in the image: mount it at {APP / 'project' / name}")
 
 
 @contextlib.contextmanager
@@ -122,23 +146,31 @@ def _run(arguments: list[str], folder: Path, store: Store) -> int:
             raise
 
 
-def _keep(store: Store, record: str, results: Path) -> None:
-    verified = store.find_by_key(f"record:{record}", Verification)
-    if verified:
-        data = canonical(store.get(Verification, verified[0]))
-        (results / "verification.json").write_bytes(data)
+def _made(store: Store, record: str, executed: Path) -> dict[str, bytes]:
+    """Return the results by their names; what says that they are complete comes last."""
+    found: dict[str, bytes] = {}
+    if executed.is_file():
+        found["executed.ipynb"] = executed.read_bytes()
     made = [d for d in (e.digest for e in store.entries(Record, limit=2)) if d != record]
     if made:
-        (results / "record.json").write_bytes(canonical(store.get(Record, made[0])))
+        found["record.json"] = canonical(store.get(Record, made[0]))
+    verified = store.find_by_key(f"record:{record}", Verification)
+    if verified:
+        found["verification.json"] = canonical(store.get(Verification, verified[0]))
+    return found
 
 
-def _say(message: str) -> None:
-    print(f"mlrepro: {message}", file=sys.stderr, flush=True)  # noqa: T201
+def _log(made: dict[str, bytes], record: Record, digest: str, status: int) -> None:
+    from mlrepro_nb.connect.mlflow_results import log_results
+
+    stem = Path(record.code.notebook).stem
+    run = log_results(made, record=digest, name=f"{stem} (job)", ok=status == 0)
+    say(f"results are in MLflow's run {run}")
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except MlreproError as error:
-        _say(str(error))
+        say(str(error))
         sys.exit(error.exit_code)

@@ -81,6 +81,20 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """The name, file or package to blame."""
     evidence: str
     fix: str
+    confidence: Literal["confirmed", "likely"] = "likely"
+    """``confirmed`` where reruns showed it: the output hangs on that condition."""
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One more run of a notebook, to tell the cause of a difference."""
+
+    conditions: tuple[str, ...] = ()
+    """What was held or put back in it: ``seeds``, ``clock``, ``hash-seed``…; none: the same."""
+    why: str
+    told: tuple[int, ...] = ()
+    """The cells of which it told something."""
+    problem: str | None = None
+    """Why it could not be run."""
 
 
 class CellVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,10 +122,23 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the record of the rerun itself."""
     cells: tuple[CellVerdict, ...] = ()
     causes: tuple[Cause, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    """The runs after the first, each with its reason."""
     executed: str | None = None
     """Path of the executed copy."""
+    notes: tuple[str, ...] = ()
+    """What was not as it was meant to be, one sentence each: data that could not be restored."""
     created: str
     duration: float = 0.0
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition on a metric, and the value that the run logged."""
+
+    metric: str
+    operator: Literal[">=", "<=", ">", "<", "==", "!="]
+    limit: float
+    value: float
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +149,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     record: str
     notebook: str
-    image_kind: Literal["job", "service"]
+    image_kind: Literal["job", "service", "notebook"]
     id: str
     """Digest of the image's configuration, as the engine names it."""
     digest: str | None = None
@@ -131,6 +158,9 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """The same, where the builder knows it before a registry has it."""
     builder: Literal["docker", "oci"] = "docker"
     """The engine's, or the one that needs none."""
+    toolchain: str | None = None
+    """What else the digest depends on, ``buildkit v0.34.2``. It is in no label: two versions
+    that build the same bytes give the same digest."""
     repository: str
     tags: tuple[str, ...]
     base: str
@@ -143,8 +173,27 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the blob that holds it."""
     lock: str
     """Digest of the blob that holds the hash-pinned requirements."""
+    packages: str | None = None
+    """Digest of the blob that holds the operating system's packages beside the base image's, by
+    hash."""
     model: str | None = None
     """`Model.digest` of the model that a service image serves."""
+    predictions: str | None = None
+    """Digest of the blob that holds what the model predicted where it was recorded."""
+    gates: tuple[Gate, ...] = ()
+    """Conditions on metrics that it met."""
+    tests: tuple[str, ...] = ()
+    """What it was seen to do before it got its tags."""
+    fetches: int | None = None
+    """Bytes of data that a container fetches or finds mounted; None where all is in the image."""
+    sbom: str | None = None
+    """Digest of the blob that holds its bill of materials (CycloneDX)."""
+    provenance: str | None = None
+    """Digest of the blob that holds its provenance, an in-toto Statement."""
+    referrers: tuple[str, ...] = ()
+    """Digests of the manifests by which these are attached to it in the registry."""
+    signed: str | None = None
+    """Who signed them: ``key`` and what it is called by, or ``identity``."""
     created: str
 
 

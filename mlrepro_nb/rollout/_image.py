@@ -30,6 +30,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     dirty: bool = False
     run: str | None = None
     version: str | None = None
+    fetches: int | None = None
+    """Bytes of data that it does not hold; None where it holds all."""
     source: str = "given"
     """Where the digest comes from."""
 
@@ -98,6 +100,9 @@ def _by_record(target: str, store: Store) -> Subject | None:
         name = store.notebook_name(Path(target))
         entries = [e for e in store.entries(Image, limit=1000) if e.notebook == name]
         images = [store.get(Image, entry.digest) for entry in entries]
+    if target.endswith(".ipynb"):
+        # Who names the notebook means what it is run or served by.
+        images = [image for image in images if image.image_kind != "notebook"]
     for image in images:
         if image.digest:
             return _of(image, f"{image.repository}@{image.digest}", f"newest image of {target}")
@@ -133,10 +138,20 @@ def _in_store(key: str, store: Store, *, pushed: bool = False) -> Image | None:
     return next((image for image in images if image.digest or not pushed), None)
 
 
+def _kind(kind: str | None, reference: str) -> ImageKind | None:
+    if kind == "notebook":
+        raise UsageError(
+            f"{reference} opens the notebook for a reviewer; it is no workload.",
+            f"Run it: docker run --rm -p 8888:8888 {reference}",
+        )
+    return "job" if kind == "job" else "service" if kind == "service" else None
+
+
 def _of(image: Image, reference: str, source: str) -> Subject:
     return Subject(
         reference=reference,
-        kind=image.image_kind,
+        kind=_kind(image.image_kind, reference),
+        fetches=image.fetches,
         record=image.record,
         notebook=image.notebook,
         commit=image.commit,
@@ -157,10 +172,11 @@ def _told(target: str, report: Report, *, source: str, required: bool) -> Subjec
         # The digest is all that is needed: the node that pulls it may see more than we do.
         return Subject(reference=target, source=source)
     labels = {**info.labels, **info.annotations}
-    kind = labels.get("io.mlrepro.kind")
+    fetches = labels.get("io.mlrepro.fetches", "")
     return Subject(
         reference=f"{registry_name(target)}@{info.digest}",
-        kind="job" if kind == "job" else "service" if kind == "service" else None,
+        kind=_kind(labels.get("io.mlrepro.kind"), target),
+        fetches=int(fetches) if fetches.isdecimal() else None,
         record=labels.get("io.mlrepro.record"),
         notebook=labels.get("io.mlrepro.notebook"),
         commit=labels.get("org.opencontainers.image.revision"),

@@ -7,9 +7,8 @@ not hold it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from mlrepro_nb.model import canonical
+from mlrepro_nb.rollout._containers import Manifest, container, fetching, volumes
 from mlrepro_nb.rollout._names import content_name, label_value
 from mlrepro_nb.rollout._plan import NOT_PUSHED, PORT, Plan
 
@@ -17,10 +16,6 @@ USER = 10001
 PROGRESS_DEADLINE = 600
 REVISIONS = 10
 WEEK = 7 * 24 * 3600
-DRAIN = 5
-"""Seconds between leaving the Service and SIGTERM: proxies learn of it late."""
-
-Manifest = dict[str, Any]
 
 
 def manifests(plan: Plan) -> tuple[Manifest, ...]:
@@ -205,18 +200,25 @@ def _pod_template(plan: Plan, config: str | None) -> Manifest:
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     spec |= _placement(plan)
-    spec["containers"] = [_container(plan, config)]
+    if plan.data:
+        spec["initContainers"] = [fetching(plan, config)]
+    spec["containers"] = [container(plan, config)]
     spec["volumes"] = [
-        {"name": name, "emptyDir": {"sizeLimit": size}} for name, _, size in _volumes(plan)
+        {"name": name, "emptyDir": {"sizeLimit": size}} for name, _, size in volumes(plan)
     ]
-    return {"metadata": {"labels": labels(plan), "annotations": chain(plan)}, "spec": spec}
-
-
-def _volumes(plan: Plan) -> list[tuple[str, str, str]]:
-    found = [("tmp", "/tmp", plan.resources.scratch)]
-    if plan.resources.results:
-        found.append(("results", "/results", plan.resources.results))
-    return found
+    if plan.data and plan.data.claim:
+        claim = {"claimName": plan.data.claim}
+        spec["volumes"].append({"name": "data", "persistentVolumeClaim": claim})
+    elif plan.data:
+        spec["volumes"].append({"name": "data", "emptyDir": {"sizeLimit": f"{plan.data.size}Mi"}})
+    found = chain(plan)
+    if plan.proves:
+        found |= {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": str(PORT),
+            "prometheus.io/path": "/metrics",
+        }
+    return {"metadata": {"labels": labels(plan), "annotations": found}, "spec": spec}
 
 
 def _placement(plan: Plan) -> Manifest:
@@ -260,81 +262,3 @@ def _placement(plan: Plan) -> Manifest:
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ]
     return found
-
-
-def _container(plan: Plan, config: str | None) -> Manifest:
-    found: Manifest = {
-        "name": "job" if plan.workload == "Job" else "service",
-        "image": plan.image,
-        "imagePullPolicy": "IfNotPresent",
-    }
-    if plan.workload == "Deployment":
-        found["ports"] = [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]
-    sources: list[Manifest] = [{"configMapRef": {"name": config}}] if config else []
-    sources += [{"secretRef": {"name": s.name}} for s in plan.secrets if s.key is None]
-    if sources:
-        found["envFrom"] = sources
-    keys = [s for s in plan.secrets if s.key is not None]
-    if keys:
-        found["env"] = [
-            {
-                "name": s.variable,
-                "valueFrom": {"secretKeyRef": {"name": s.name, "key": s.key}},
-            }
-            for s in keys
-        ]
-    found["resources"] = _requests(plan)
-    if plan.workload == "Deployment":
-        found |= _probes()
-    found["securityContext"] = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    found["volumeMounts"] = [{"name": name, "mountPath": path} for name, path, _ in _volumes(plan)]
-    return found
-
-
-def _requests(plan: Plan) -> Manifest:
-    needs = plan.resources
-    requests = {
-        "cpu": needs.cpu,
-        "memory": needs.memory,
-        "ephemeral-storage": needs.ephemeral,
-    }
-    # Memory is not given back, so what is above the request is not to be had; CPU is, so it is.
-    limits = {"memory": needs.memory, "ephemeral-storage": needs.ephemeral}
-    if plan.cpu_limit:
-        limits = {"cpu": plan.cpu_limit, **limits}
-    if needs.gpus:
-        limits[needs.gpu_resource] = str(needs.gpus)
-    return {"requests": requests, "limits": limits}
-
-
-def _probes() -> Manifest:
-    def get(path: str) -> Manifest:
-        return {"httpGet": {"path": path, "port": "http"}}
-
-    return {
-        # Up to 5 minutes to load the model; only then do the others begin.
-        "startupProbe": {
-            **get("/health"),
-            "periodSeconds": 2,
-            "timeoutSeconds": 2,
-            "failureThreshold": 150,
-        },
-        "readinessProbe": {
-            **get("/health"),
-            "periodSeconds": 5,
-            "timeoutSeconds": 2,
-            "failureThreshold": 3,
-        },
-        "livenessProbe": {
-            **get("/ping"),
-            "periodSeconds": 10,
-            "timeoutSeconds": 5,
-            "failureThreshold": 6,
-        },
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN}}},
-    }

@@ -50,11 +50,24 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     secrets: tuple[str, ...] = ()
     """``NAME``, ``NAME:KEY`` or ``VARIABLE=NAME:KEY``."""
+    data_secrets: tuple[str, ...] = ()
+    """As `secrets`, for the init step alone that fetches the data."""
+    data_claim: str | None = None
+    """PersistentVolumeClaim that the data is in, or is fetched into."""
     pull_secret: str | None = None
     allow_from: tuple[str, ...] = ()
     """Namespaces, beside its own, whose pods may call the service."""
     allow_egress: bool = False
     create_namespace: bool = False
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """The data that an image does not hold: fetched before its container starts."""
+
+    size: int
+    """MiB of the volume, where it is the pod's own."""
+    claim: str | None = None
+    secrets: tuple[SecretRef, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +97,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which a Job is given up."""
     source: dict[str, str]
     """Where each inferred value comes from, and how sure that is."""
+    data: Data | None = None
+    proves: bool = False
+    """Whether the image is known to be a service that mlrepro built: it has /ready, which says
+    whether the model has proved itself, and /metrics. Any other has /health alone."""
 
 
 def plan(image: Subject, record: Record | None, options: Options | None = None) -> Plan:
@@ -113,6 +130,10 @@ def plan(image: Subject, record: Record | None, options: Options | None = None) 
             f"The CPU limit {options.cpu_limit} is below the request {needs.cpu}.",
             "Raise --cpu-limit or lower --cpu.",
         )
+    data = _data(image, options, source)
+    if data is not None and data.claim is None:
+        ephemeral = int(needs.ephemeral.removesuffix("Mi")) + data.size
+        needs = msgspec.structs.replace(needs, ephemeral=f"{ephemeral}Mi")
     env = {name: _checked_value(name, value) for name, value in sorted(options.env.items())}
     if needs.threads is not None and "OMP_NUM_THREADS" not in env:
         env = {"OMP_NUM_THREADS": needs.threads, **env}
@@ -129,6 +150,8 @@ def plan(image: Subject, record: Record | None, options: Options | None = None) 
         )
     return Plan(
         workload=workload,
+        data=data,
+        proves=image.kind == "service",
         name=_name(image, kind, options, source),
         namespace=_namespace(options, source),
         image=image.reference,
@@ -147,7 +170,7 @@ def plan(image: Subject, record: Record | None, options: Options | None = None) 
         secrets=secrets,
         pull_secret=options.pull_secret,
         allow_from=tuple(check_name(n, "namespace", 63) for n in options.allow_from),
-        egress=_egress(record, workload, options, source),
+        egress=_egress(record, workload, options, source, fetches=data is not None),
         create_namespace=options.create_namespace,
         deadline=_deadline(record, source) if workload == "Job" else None,
         source={**source, **needs.source},
@@ -206,9 +229,39 @@ def _namespace(options: Options, source: dict[str, str]) -> str:
     return NAMESPACE
 
 
-def _egress(record: Record | None, workload: str, options: Options, source: dict[str, str]) -> bool:
+def _data(image: Subject, options: Options, source: dict[str, str]) -> Data | None:
+    if image.fetches is None:
+        if options.data_claim or options.data_secrets:
+            raise UsageError(
+                f"{image.reference} is not known to need data that it does not hold.",
+                "Drop --data-claim and --data-secret.",
+            )
+        return None
+    source["data"] = (
+        "given" if options.data_claim else f"the recorded {image.fetches} bytes; high confidence"
+    )
+    if options.data_claim is not None and not _OBJECT_NAME.fullmatch(options.data_claim):
+        raise UsageError(
+            f"{options.data_claim!r} is not the name of a PersistentVolumeClaim.",
+            "Give the name of one in the namespace.",
+        )
+    return Data(
+        # A little more than the files have: folders, and a part that is begun anew.
+        size=image.fetches * 105 // 100 // 2**20 + 64,
+        claim=options.data_claim,
+        secrets=tuple(_secret(text) for text in options.data_secrets),
+    )
+
+
+def _egress(
+    record: Record | None, workload: str, options: Options, source: dict[str, str], *,
+    fetches: bool,
+) -> bool:  # fmt: skip
     if options.allow_egress:
         source["egress"] = "given"
+        return True
+    if fetches:
+        source["egress"] = "the data is fetched before it starts; high confidence"
         return True
     if workload == "Job" and record is not None:
         from mlrepro_nb.capture.secrets import mask

@@ -102,6 +102,9 @@ write_env() {
             echo "export MLREPRO_TEST_REGISTRY_AUTH_USER=$registry_user"
             echo "export MLREPRO_TEST_REGISTRY_AUTH_PASSWORD=$(<"$state/registry/password")"
         fi
+        if running buildkitd; then
+            echo "export MLREPRO_TEST_BUILDKIT=$buildkit"
+        fi
         if kubernetes_answers; then
             echo "export KUBECONFIG=$kubeconfig"
             echo "export MLREPRO_TEST_KUBERNETES=1"
@@ -115,4 +118,5 @@ source "$here/steps/install.sh"
 source "$here/steps/engine.sh"
 source "$here/steps/registry.sh"
 source "$here/steps/base.sh"
+source "$here/steps/buildkit.sh"
 source "$here/steps/kubernetes.sh"

@@ -282,6 +282,7 @@ def test_a_registry_that_is_busy_is_asked_again(
     [
         (507, b"", "is full"),
         (500, b'{"detail": "write: no space left on device"}', "is full"),
+        (500, b'{"detail": {"Enclosed": {"Op": "mkdir", "Path": "/x", "Err": 28}}}', "is full"),
         (500, b"oops", "answered 500"),
         (413, b"", "too large"),
         (403, b"", "does not let you push"),

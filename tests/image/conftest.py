@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +26,10 @@ from mlrepro_nb.model import (
 from mlrepro_nb.store import Store
 from tests.conftest import git
 from tests.records import a_cell, a_record
+
+PYTHON = platform.python_version()
+PINS = ("six==1.17.0",)
+"""What `small` needs of the index."""
 
 SOURCES = (
     "import pandas\nimport helpers.scale",
@@ -81,6 +86,29 @@ def recorded(repository: Path, store: Store) -> tuple[Path, Store, Record]:
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Train")
     return repository, store, put(repository, store)
+
+
+@pytest.fixture
+def small(
+    recorded: tuple[Path, Store, Record], base_image: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Store, Record]:
+    """The recorded project, whose plan is of one small distribution, not of this checkout."""
+    from mlrepro_nb import image
+    from mlrepro_nb.connect import uv
+
+    folder, store, record = recorded
+    environment = msgspec.structs.replace(record.environment, python=PYTHON)
+    record = put(folder, store, environment=environment)
+    lock = uv.lock(PINS, python=PYTHON)
+    real = image.plan
+
+    def little(*arguments: Any, **options: Any) -> image.Plan:
+        full = real(*arguments, **{**options, "offline": True})
+        return msgspec.structs.replace(full, local=(), pins=PINS, lock=lock, problems=())
+
+    monkeypatch.setattr("mlrepro_nb.image._build.plan", little)
+    monkeypatch.setattr("mlrepro_nb.image._check.plan", little)
+    return folder, store, record
 
 
 def put(folder: Path, store: Store, **changes: Any) -> Record:

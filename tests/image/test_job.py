@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from mlrepro_nb import image
+from mlrepro_nb.image.data import SMALL
 from mlrepro_nb.model import Image, Verification, decode
 from mlrepro_nb.record import record
 from tests.conftest import git
@@ -22,17 +25,28 @@ CELLS = (
     "import random\nrandom.seed(n)\nimport helpers.scale\nprint(random.random())",
     "print(helpers.scale.twice(int(open('../data/a.txt').read())))",
     "open('out.txt', 'w').write('made')",
+    "print(len(open('../data/big.bin', 'rb').read()))",
+    "import os, time\ntime.sleep(float(os.environ.get('SLEEP', '0')))",
 )
+BIG = bytes(SMALL + 1)
+MD5 = hashlib.md5(BIG, usedforsecurity=False).hexdigest()
 
 
-@pytest.fixture
-def built(repository: Path, base_image: str) -> Image:
-    """The image of a notebook in a folder, with data beside that folder, recorded headless."""
+def project(repository: Path) -> None:
+    """Make a project: a notebook in a folder, a module, small data, and some that DVC tracks."""
     folder = repository / "nb"
     (folder / "helpers").mkdir(parents=True)
     (repository / "data").mkdir()
     (repository / "data" / "a.txt").write_text("21")
     (folder / "helpers" / "scale.py").write_text("def twice(x):\n    return 2 * x\n")
+    (repository / "data" / "big.bin").write_bytes(BIG)
+    (repository / "data" / "big.bin.dvc").write_text(
+        f"outs:\n- md5: {MD5}\n  size: {len(BIG)}\n  hash: md5\n  path: big.bin\n"
+    )
+    (repository / ".dvc").mkdir()
+    (repository / ".dvc" / "config").write_text(
+        "[core]\n    remote = r\n['remote \"r\"']\n    url = https://data.example.com/dvc\n"
+    )
     cells = [
         {"cell_type": "code", "id": f"c{i}", "source": source, "outputs": [],
          "execution_count": None, "metadata": {"tags": ["parameters"]} if i == 0 else {}}
@@ -43,69 +57,169 @@ def built(repository: Path, base_image: str) -> Image:
         json.dumps({"nbformat": 4, "nbformat_minor": 5, "cells": cells,
                     "metadata": {"kernelspec": spec}})
     )  # fmt: skip
-    (repository / ".gitignore").write_text(".mlrepro/\nout.txt\n")
+    (repository / ".gitignore").write_text(".mlrepro/\nout.txt\nbig.bin\n")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, base_image: str) -> Image:
+    """The image of a notebook in a folder, with data beside that folder, recorded headless."""
+    repository = tmp_path_factory.mktemp("job") / "project"
+    repository.mkdir()
+    git(repository, "init", "-q")
+    project(repository)
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Train")
-    record(folder / "train.ipynb")
-    return image.build("nb/train.ipynb", base=base_image)[1]
+    notebook = repository / "nb" / "train.ipynb"
+    record(notebook)
+    return image.build(str(notebook), base=base_image, builder="oci", load=True)[1]
 
 
-def run(made: Image, results: Path, *arguments: str, mount: str = "") -> Any:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of data, laid out as in the project."""
+    folder = tmp_path_factory.mktemp("data")
+    folder.chmod(0o755)
+    (folder / "data").mkdir()
+    (folder / "data" / "big.bin").write_bytes(BIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A remote of DVC's that was pushed to."""
+    folder = tmp_path_factory.mktemp("remote")
+    folder.chmod(0o755)
+    there = folder / "files" / "md5" / MD5[:2] / MD5[2:]
+    there.parent.mkdir(parents=True)
+    there.write_bytes(BIG)
+    return folder
+
+
+def run(
+    made: Image, results: Path, *arguments: str, mounts: tuple[str, ...] = (),
+    program: str = "", **variables: str,
+) -> Any:  # fmt: skip
     """Run a job without a network, on a read-only root, without any privilege."""
-    results.mkdir()
+    results.mkdir(exist_ok=True)
     results.chmod(0o777)
+    options = [f"--volume={mount}" for mount in mounts]
+    options += [f"--env={name}={value}" for name, value in variables.items()]
+    options += [f"--entrypoint={program}"] if program else []
     # fmt: off
     command = [
         "docker", "run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp",
         "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
-        "--volume", f"{results}:/results", *(["--volume", mount] if mount else []), made.id,
+        "--volume", f"{results}:/results", *options, made.id,
     ]
     # fmt: on
     return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
 
 
 def test_a_job_runs_the_notebook_again_and_ends_by_the_verdict(
-    built: Image, tmp_path: Path
+    built: Image, tmp_path: Path, data: Path
 ) -> None:
-    ended = run(built, tmp_path / "same")
+    mounted = f"{data}:/data:ro"
+    ended = run(built, tmp_path / "same", mounts=(mounted,))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "reproduced bit for bit" in ended.stdout
     verified = decode(Verification, (tmp_path / "same" / "verification.json").read_bytes())
     assert (verified.verdict, verified.record) == ("bitwise", built.record)
     executed = json.loads((tmp_path / "same" / "executed.ipynb").read_text())
     assert "42" in json.dumps(executed["cells"][2]["outputs"])
+    assert str(len(BIG)) in json.dumps(executed["cells"][4]["outputs"])
 
     other = tmp_path / "a.txt"
     other.write_text("22")
     other.chmod(0o644)
-    ended = run(built, tmp_path / "other", mount=f"{other}:/app/project/data/a.txt:ro")
+    another = f"{other}:/app/project/data/a.txt:ro"
+    ended = run(built, tmp_path / "other", mounts=(mounted, another))
     assert ended.returncode == 1
     verified = decode(Verification, (tmp_path / "other" / "verification.json").read_bytes())
     assert [cause.kind for cause in verified.causes] == ["changed-data"]
 
-    ended = run(built, tmp_path / "parameters", "-p", "n", "4")
+
+def test_a_job_takes_parameters(built: Image, tmp_path: Path, data: Path) -> None:
+    mounted = (f"{data}:/data:ro",)
+    # What the command says comes before what the environment says.
+    ended = run(
+        built, tmp_path / "parameters", "-p", "n", "4", mounts=mounted, MLREPRO_PARAMETERS="{n: 5}"
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     made = json.loads((tmp_path / "parameters" / "record.json").read_text())
     assert made["parameters"]["papermill"] == {"n": 4}
     assert not (tmp_path / "parameters" / "verification.json").exists()
 
-    ended = run(built, tmp_path / "wrong", "-p", "m", "4")
+    ended = run(built, tmp_path / "wrong", "-p", "m", "4", mounts=mounted)
     assert ended.returncode == 2
     assert "no parameter 'm'" in ended.stderr
 
+    said = tmp_path / "parameters.yaml"  # as a ConfigMap would have it
+    said.write_text("n: 5\n")
+    said.chmod(0o644)
+    mounts = (*mounted, f"{said}:/etc/parameters.yaml:ro")
+    ended = run(
+        built, tmp_path / "file", mounts=mounts, MLREPRO_PARAMETERS="/etc/parameters.yaml"
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    made = json.loads((tmp_path / "file" / "record.json").read_text())
+    assert made["parameters"]["papermill"] == {"n": 5}
 
-def test_a_job_ends_when_it_is_told_to(built: Image) -> None:
+
+def test_a_job_fetches_its_data_when_it_starts(built: Image, tmp_path: Path, remote: Path) -> None:
+    mounts = (f"{remote}:/remote:ro",)
+    ended = run(built, tmp_path / "fetched", mounts=mounts, MLREPRO_DVC_REMOTE="/remote")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "fetched data/big.bin" in ended.stderr
+    remote.chmod(0o700)
+    ended = run(built, tmp_path / "denied", mounts=mounts, MLREPRO_DVC_REMOTE="/remote")
+    remote.chmod(0o755)
+    assert (ended.returncode, "cannot be read by user 10001" in ended.stderr) == (3, True)
+    ended = run(built, tmp_path / "nowhere", mounts=mounts, MLREPRO_DVC_REMOTE="/nowhere")
+    assert ended.returncode == 3
+    assert "data/big.bin" in ended.stderr
+    assert list((tmp_path / "nowhere").iterdir()) == []
+
+
+def test_an_init_step_fetches_the_data_and_checks_it(
+    built: Image, tmp_path: Path, remote: Path
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+    mounts = (f"{remote}:/remote:ro", f"{volume}:/data")
+    told = {"program": "mlrepro-fetch", "MLREPRO_DVC_REMOTE": "/remote"}
+    ended = run(built, tmp_path / "r", mounts=mounts, **told)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (volume / "data" / "big.bin").read_bytes() == BIG
+    ended = run(built, tmp_path / "run", mounts=(f"{volume}:/data:ro",))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (volume / "data" / "big.bin").chmod(0o666)
+    (volume / "data" / "big.bin").write_bytes(b"another")
+    ended = run(built, tmp_path / "r", mounts=mounts, **told)
+    assert ended.returncode == 3
+    assert "data/big.bin is not what the run read: expected blake3:" in ended.stderr
+
+
+def test_a_job_that_is_told_to_end_leaves_no_half_result(
+    built: Image, tmp_path: Path, data: Path
+) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    results.chmod(0o777)
     started = subprocess.run(
-        ["docker", "run", "--detach", "--network", "none", built.id],
+        ["docker", "run", "--detach", "--network", "none", "--env", "SLEEP=600", "--volume",
+         f"{results}:/results", "--volume", f"{data}:/data:ro", built.id],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     try:
+        time.sleep(5)  # it is somewhere on its way
         subprocess.run(["docker", "stop", "--time", "30", started], check=True, timeout=60)
         found = subprocess.run(
             ["docker", "inspect", "--format", "{{.State.ExitCode}}", started],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert found.stdout.strip() in ("143", "0")  # 137 would be killed, 0 was faster than us
+        assert found.stdout.strip() == "143"  # 137 would be killed
+        assert list(results.iterdir()) == []
     finally:
         subprocess.run(["docker", "rm", "--force", started], capture_output=True, check=True)
 

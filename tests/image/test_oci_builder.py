@@ -287,7 +287,7 @@ def test_a_rebuild_is_compared_and_the_first_difference_told(
     monkeypatch.setattr(_unpack, "_INSTALLER", b"another\n")
     second = build(small, exact[1], oci.Cache(tmp_path / "other"), downloads)
     monkeypatch.setattr(_unpack, "_INSTALLER", before)
-    from mlrepro_nb.image.builders.oci import first_difference
+    from mlrepro_nb.image.builders._compare import first_difference
 
     told = first_difference(
         first.image, second.image, lambda digest: first.blob(digest) or second.blob(digest)
@@ -299,11 +299,6 @@ def test_a_rebuild_is_compared_and_the_first_difference_told(
     told = first_difference(first.image, third.image, first.blob)
     assert told is not None
     assert "the setting config.Env" in told
-
-
-def test_the_engine_s_builder_says_that_it_cannot_check(exact: Recorded) -> None:
-    with pytest.raises(UsageError, match="dates what it builds"):
-        image.check("train.ipynb", builder="docker")
 
 
 # --- what goes wrong

@@ -13,7 +13,7 @@ from mlrepro_nb import image
 from mlrepro_nb.connect import docker, registry, uv
 from mlrepro_nb.errors import MlreproError, NotFoundError, ToolError, UsageError
 from mlrepro_nb.image._context import context, fill
-from mlrepro_nb.image._files import SMALL
+from mlrepro_nb.image.data import SMALL
 from mlrepro_nb.model import DataAccess, Model, Record
 from mlrepro_nb.store import Store
 from tests.conftest import git
@@ -56,7 +56,7 @@ def test_the_notebook_goes_in_without_its_outputs_and_the_reference_with_them(
     assert [c["source"] for c in inside["cells"]] == [c["source"] for c in notebook()["cells"]]
     reference = json.loads((folder / "record" / "reference.ipynb").read_text())
     assert reference["cells"][1]["outputs"][0]["text"] == "12\n"
-    assert (folder / "record" / "record.json").stat().st_mtime == 315532800
+    assert int((folder / "record" / "record.json").stat().st_mtime) == 315532800
 
 
 def test_the_same_tree_gives_the_same_context(recorded: Recorded, tmp_path: Path) -> None:
@@ -124,9 +124,9 @@ def test_big_data_is_mounted_unless_it_is_tracked_or_asked_for(recorded: Recorde
     folder, store, _ = recorded
     big(folder, store, tracked=False)
     made = plan()
-    assert [(m.path, m.where) for m in made.mounts] == [("big.bin", "/app/project/big.bin")]
+    assert [(m.path, m.where) for m in made.mounts] == [("big.bin", "/data/big.bin")]
     assert any("--bake-data" in note for note in made.notes)
-    assert "big.bin" in {f.path for f in plan(bake_data=True).layer("data")}
+    assert "big.bin" in {f.path for f in plan(bake_data=True).layer("bulk")}
     big(folder, store, tracked=True)
     assert "big.bin" in {f.path for f in plan().layer("data")}
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlrepro_nb.connect import uv
 from mlrepro_nb.image import Plan, containerfile, dockerignore, entrypoint, labels, requirements
-from mlrepro_nb.image._files import ContextFile
+from mlrepro_nb.image._contents import ContextFile
 from mlrepro_nb.image._render import quote
 from mlrepro_nb.model import Distribution
 
@@ -44,8 +47,10 @@ def a_plan(**fields: object) -> Plan:
 
 
 SERVICE = {"kind": "service", "files": (ContextFile(layer="model", path="MLmodel", content=b""),)}
+NOTEBOOK = {"kind": "notebook", "lab": "jupyterlab==4.6.6 --hash=sha256:00\n"}
 VARIANTS = [
-    {}, SERVICE, {"local": ()}, {"pins": (), "lock": ""}, {"base_digest": None}, {"dirty": True},
+    {}, SERVICE, NOTEBOOK, {"local": ()}, {"pins": (), "lock": ""}, {"base_digest": None},
+    {"dirty": True},
 ]  # fmt: skip
 
 
@@ -73,6 +78,38 @@ def test_hadolint_would_find_something(fields: dict[str, object]) -> None:
         [hadolint(), "--no-color", "-"], input=spoiled, capture_output=True, text=True, check=False
     )
     assert ended.returncode != 0
+
+
+def checkov(folder: Path) -> dict[str, Any]:
+    """Return what checkov finds in a folder; it lives in an environment of its own."""
+    required = "checkov" in os.environ.get("MLREPRO_REQUIRE", "").split(",")
+    arguments = [uv.program(), "tool", "run", "--quiet", "--python", sys.executable]
+    arguments += [] if required else ["--offline"]
+    arguments += ["--from", "checkov==3.3.30", "checkov", "--directory", str(folder)]
+    arguments += ["--framework", "dockerfile", "--output", "json", "--skip-download"]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if ended.returncode == 2 or not ended.stdout:
+        if required:
+            pytest.fail(f"required but missing: checkov: {ended.stderr}")
+        pytest.skip("checkov: uv has it not in its cache (MLREPRO_REQUIRE=checkov fetches it)")
+    return dict(json.loads(ended.stdout))
+
+
+def test_checkov_finds_nothing(tmp_path: Path) -> None:
+    for number, fields in enumerate(VARIANTS):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "Dockerfile").write_text(containerfile(a_plan(**fields)))
+    # and would find something
+    (tmp_path / "spoiled").mkdir()
+    spoiled = containerfile(a_plan()).replace("HEALTHCHECK NONE\n", "ADD code/ /x/\n")
+    (tmp_path / "spoiled" / "Dockerfile").write_text(spoiled)
+    found = checkov(tmp_path)["results"]
+    failed = found["failed_checks"]
+    assert {check["check_id"] for check in failed} == {"CKV_DOCKER_2", "CKV_DOCKER_4"}
+    assert {check["file_path"] for check in failed} == {"/spoiled/Dockerfile"}
+    assert {check["file_path"] for check in found["passed_checks"]} == {
+        f"/{name}/Dockerfile" for name in (*range(len(VARIANTS)), "spoiled")
+    }
 
 
 @pytest.mark.parametrize("fields", [{}, SERVICE])

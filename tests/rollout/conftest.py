@@ -21,7 +21,7 @@ import http.server, os, signal, sys
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        known = self.path in ("/ping", "/health", "/version")
+        known = self.path in ("/ping", "/health", "/ready", "/version")
         self.send_response(200 if known else 404)
         self.end_headers()
         self.wfile.write(os.environ["VERSION"].encode())

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import yaml
 
+from mlrepro_nb.errors import UsageError
 from mlrepro_nb.model import Gpu, Hardware, Peak
 from mlrepro_nb.rollout import Options, Subject, manifests, plan, preview, to_yaml
 from tests.records import a_record
@@ -27,17 +28,24 @@ EVERYTHING = Options(
     replicas=3, env={"LEVEL": "debug"}, secrets=("all", "db:PASSWORD"), pull_secret="pull",
     allow_from=("ingress",), allow_egress=True, create_namespace=True, cpu_limit="4",
 )  # fmt: skip
+FETCHED = Options(
+    secrets=("all",), data_secrets=("AWS_ACCESS_KEY_ID=s3:key",), env={"LEVEL": "debug"}
+)
 CASES = {
     "service": ("service", a_record(), Options()),
     "service of which nothing is known": ("service", None, Options()),
     "service with everything": ("service", GPU, EVERYTHING),
     "job": ("job", a_record(), Options()),
     "job on a GPU": ("job", GPU, Options(secrets=("all",))),
+    "job whose data is fetched": ("job", GPU, FETCHED, 5 * 2**30),
 }
 
 
-def rendered(kind: Any = "service", record: Any = None, options: Any = None) -> Manifests:
+def rendered(
+    kind: Any = "service", record: Any = None, options: Any = None, fetches: int | None = None
+) -> Manifests:
     subject = Subject(
+        fetches=fetches,
         reference=IMAGE, kind=kind, record=RECORD, notebook="notebooks/train.ipynb",
         commit="1a2b3c4d" * 5, version="1.4.2+g1a2b", run="f" * 32,
     )  # fmt: skip
@@ -144,8 +152,12 @@ def test_cpu_has_no_limit_unless_told() -> None:
 def test_probes_ask_different_things() -> None:
     container = pod(rendered())["containers"][0]
     asked = {name: container[f"{name}Probe"]["httpGet"] for name in ("readiness", "liveness")}
-    assert asked["readiness"]["path"] == "/health"
+    assert asked["readiness"]["path"] == "/ready"
     assert asked["liveness"]["path"] == "/ping"
+    # Of an image that is nobody's we know no more than MLflow's own protocol.
+    other = manifests(plan(Subject(reference=IMAGE), None, Options(kind="service")))
+    unknown = next(pod({"Deployment": m}) for m in other if m["kind"] == "Deployment")
+    assert unknown["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/health"
     start = container["startupProbe"]
     assert start["periodSeconds"] * start["failureThreshold"] >= 300
     assert container["ports"] == [{"name": "http", "containerPort": 8080, "protocol": "TCP"}]
@@ -295,3 +307,30 @@ def test_a_preview_of_a_pushed_image_is_the_real_thing() -> None:
     container = job["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == IMAGE
     assert container["resources"]["requests"]["memory"] == "2Gi"
+
+
+def test_data_is_fetched_by_an_init_step_with_credentials_of_its_own() -> None:
+    spec = pod(rendered("job", GPU, FETCHED, 5 * 2**30))
+    (fetching,), (job,) = spec["initContainers"], spec["containers"]
+    assert fetching["image"] == job["image"]
+    assert [e["name"] for e in fetching["env"]] == ["AWS_ACCESS_KEY_ID"]
+    assert "env" not in job
+    assert "nvidia.com/gpu" not in str(fetching["resources"])
+    assert {"name": "data", "mountPath": "/data"} in fetching["volumeMounts"]
+    assert {"name": "data", "mountPath": "/data", "readOnly": True} in job["volumeMounts"]
+    (volume,) = [v for v in spec["volumes"] if v["name"] == "data"]
+    size = int(volume["emptyDir"]["sizeLimit"].removesuffix("Mi"))
+    assert 5 * 1024 < size < 6 * 1024
+    assert int(job["resources"]["limits"]["ephemeral-storage"].removesuffix("Mi")) > size
+    assert rendered("job", GPU, FETCHED, 1)["NetworkPolicy"]["spec"]["egress"] == [{}]
+
+
+def test_data_may_be_in_a_claim() -> None:
+    spec = pod(rendered("job", GPU, Options(data_claim="datasets"), 5 * 2**30))
+    (volume,) = [v for v in spec["volumes"] if v["name"] == "data"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "datasets"}
+    for wrong in (Options(data_claim="NO_NAME"), Options(data_secrets=("a:b:c:d",))):
+        with pytest.raises(UsageError):
+            rendered("job", GPU, wrong, 1)
+    with pytest.raises(UsageError, match="not known to need data"):
+        rendered("job", GPU, Options(data_claim="datasets"))

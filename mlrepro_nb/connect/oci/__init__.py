@@ -22,13 +22,10 @@ from mlrepro_nb.connect.oci._layout import (
     Image,
     Layout,
     as_oci,
-    check_target,
-    damaged,
     image,
-    is_archive,
-    stream,
-    write,
 )
+from mlrepro_nb.connect.oci._texts import Entry, entries_in, stacked, texts_in
+from mlrepro_nb.connect.oci._write import check_target, damaged, is_archive, stream, write
 
 __all__ = [
     "COMPRESSOR",
@@ -39,6 +36,7 @@ __all__ = [
     "MANIFEST",
     "Cache",
     "Descriptor",
+    "Entry",
     "Image",
     "Layer",
     "LayerWriter",
@@ -48,11 +46,14 @@ __all__ = [
     "check_target",
     "damaged",
     "digest_of",
+    "entries_in",
     "full_disk",
     "image",
     "is_archive",
     "opened",
     "spooled",
+    "stacked",
     "stream",
+    "texts_in",
     "write",
 ]

@@ -32,7 +32,8 @@ PAUSES = (0.5, 2.0, 5.0, 10.0)
 BUSY = frozenset({429, 500, 502, 503, 504})
 """Answers after which another try may succeed."""
 
-_FULL = r"no space left|disk full|quota|insufficient storage"
+# The distribution registry may give the number of the error alone: ENOSPC, EDQUOT.
+_FULL = r'no space left|disk full|quota|insufficient storage|"Err": ?(?:28|122)\b'
 _HUB_HOST = "registry-1.docker.io"
 
 
@@ -43,6 +44,10 @@ def absent(reference: Reference) -> ToolError:
         f"(`docker login {reference.registry}`).",
         tool="registry",
     )
+
+
+class WrongContentError(ToolError):
+    """What a registry answered is not what it was asked for, or not what it says it is."""
 
 
 class Conversation:
@@ -109,12 +114,19 @@ class Conversation:
 
     def blob(self, digest: str) -> dict[str, Any]:
         """Return a blob of JSON, checked against its digest."""
+        return self._json(self._blob(digest))
+
+    def blob_bytes(self, digest: str) -> bytes:
+        """Return a small blob as it is, checked against its digest."""
+        return self._blob(digest).content
+
+    def _blob(self, digest: str) -> Response:
         answer = self.ask("GET", f"blobs/{digest}")
         if answer.status_code != 200:
             raise self.refusal(answer)
         if digest_bytes(answer.content) != digest:
             raise self.nonsense(f"a blob that is not {digest}")
-        return self._json(answer)
+        return answer
 
     def at(self, path: str) -> str:
         """Return the address of something in the repository."""
@@ -263,9 +275,9 @@ class Conversation:
             output=command.redact(answer.text[:500]),
         )
 
-    def nonsense(self, what: str) -> ToolError:
+    def nonsense(self, what: str) -> WrongContentError:
         """Return what an answer means that a registry cannot give."""
-        return ToolError(
+        return WrongContentError(
             f"The registry {self.reference.registry} answered with {what}.",
             "Something between here and there changes its answers; do not trust it.",
             tool="registry",

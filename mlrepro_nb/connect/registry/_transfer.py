@@ -161,7 +161,7 @@ def push(
         before = done
         what = f"pushing {short(blob.digest)} ({blob.size / 1e6:.1f} MB)"
         report(_step(what, before, total))
-        _upload(
+        upload(
             conversation,
             blob,
             lambda n, before=before, what=what: report(_step(what, before + n, total)),  # type: ignore[misc]
@@ -169,25 +169,32 @@ def push(
         done += blob.size
     for name in (manifest.digest, *tags):
         report(_step(f"naming it {name}", total, total))
-        answer = conversation.patient(
-            "PUT",
-            conversation.at(f"manifests/{name}"),
-            headers={"Content-Type": manifest.media_type},
-            data=manifest.content,
-            redirects=False,
-        )
-        if answer.status_code not in (200, 201, 202):
-            raise conversation.refusal(answer)
-        told = answer.headers.get("Docker-Content-Digest", manifest.digest)
-        if told != manifest.digest:
-            raise conversation.nonsense(f"another digest, {told}, than what was pushed")
+        put_manifest(conversation, name, manifest)
+
+
+def put_manifest(conversation: Conversation, name: str, manifest: Manifest) -> Response:
+    """Put a manifest under a tag or its digest, once all that it names is there."""
+    answer = conversation.patient(
+        "PUT",
+        conversation.at(f"manifests/{name}"),
+        headers={"Content-Type": manifest.media_type},
+        data=manifest.content,
+        redirects=False,
+    )
+    if answer.status_code not in (200, 201, 202):
+        raise conversation.refusal(answer)
+    told = answer.headers.get("Docker-Content-Digest", manifest.digest)
+    if told != manifest.digest:
+        raise conversation.nonsense(f"another digest, {told}, than what was pushed")
+    return answer
 
 
 def _step(what: str, done: int, total: int) -> Step:
     return Step(message=what, done=float(done), total=float(max(total, 1)))
 
 
-def _upload(conversation: Conversation, blob: Blob, arrived: Arrived) -> None:
+def upload(conversation: Conversation, blob: Blob, arrived: Arrived) -> None:
+    """Send a blob, unless the registry has it or takes it from another repository."""
     answer = conversation.patient("HEAD", conversation.at(f"blobs/{blob.digest}"))
     if answer.status_code == 200:
         return

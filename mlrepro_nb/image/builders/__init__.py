@@ -1,12 +1,15 @@
 """Two builders behind one door: each makes the same image of a plan, in its own way.
 
-`docker` has BuildKit do what the Containerfile says; `oci` writes layers and
-manifest itself, where there is no engine or none is wanted. What an image holds
+`docker` has BuildKit do what the Containerfile says, that of the engine or one
+beside it; `oci` writes layers and manifest itself, where there is none or none is
+wanted. What an image holds
 and how it is set up is told by the plan and `image._configuration` alone.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +18,7 @@ import msgspec
 
 from mlrepro_nb.connect import docker as engine
 from mlrepro_nb.connect.command import Ended
-from mlrepro_nb.connect.registry import ImageInfo
+from mlrepro_nb.connect.registry import Artifact, ImageInfo
 from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.model import Report, Step
@@ -28,8 +31,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is to become of the image."""
 
     output: Path | None = None
-    """The engine's builder: folder for a copy of the build context. The daemonless
-    one: OCI layout, a file where it ends in ``.tar``."""
+    """OCI layout, where it ends in ``.tar``. Else a folder: for the layout where
+    nothing but us builds, for a copy of the build context where the engine does."""
     push: bool = False
     load: bool = False
     """Whether an engine is to have it that did not build it."""
@@ -48,17 +51,29 @@ class Built(Protocol):
         """Digest of its configuration."""
 
     @property
+    def toolchain(self) -> str:
+        """What, besides the plan, its digest depends on: the builder and its version."""
+
+    @property
     def manifest(self) -> str | None:
         """Digest of its manifest, where that is known before it is pushed."""
 
     def is_same(self, there: ImageInfo) -> bool:
         """Whether a registry's image is this one."""
 
+    def local(self, report: Report) -> str:
+        """Have an engine have it, without a name, and return how that calls it."""
+
     def run(self, report: Report) -> Ended:
         """Run it without a network and return how it ended."""
 
-    def name(self, names: Sequence[str], report: Report) -> None:
-        """Give it its names, wherever it is kept."""
+    def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
+        """Return those small text files in it whose absolute path matches, as far as known."""
+
+    def name(
+        self, names: Sequence[str], report: Report, artifacts: Sequence[Artifact] = ()
+    ) -> None:
+        """Give it its names, wherever it is kept; what refers to it goes into a layout, too."""
 
     def push(self, names: Sequence[str], report: Report) -> str:
         """Push it under its names and return the digest of its manifest."""
@@ -100,7 +115,8 @@ def choose(name: str, wanted: Wanted, report: Report) -> Builder:
     elif name == "auto":
         report(Step(message="looking for the Docker Engine"))
         try:
-            engine.engine()
+            if not os.environ.get("BUILDKIT_HOST"):
+                engine.engine()
             found = DockerBuilder()
         except ToolError as error:
             report(Step(message=f"{error.message} Building without one.", log=True))

@@ -1,37 +1,66 @@
-"""The engine's builder: BuildKit does what the Containerfile says."""
+"""The builders that do what the Containerfile says: a BuildKit, or else the Docker Engine's own.
+
+A BuildKit that can date what it builds gives the same image again, byte by byte,
+so its image is kept as ours are: in the cache, by digest. An older engine cannot;
+its image stays where it was built.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlrepro_nb.connect import docker, index, registry
+import msgspec
+
+from mlrepro_nb.connect import buildkit, docker, index, oci, podman, registry
 from mlrepro_nb.connect.command import Ended
 from mlrepro_nb.errors import ToolError, UsageError
+from mlrepro_nb.image._configuration import configuration
 from mlrepro_nb.image._context import CONTAINERFILE, check_empty, context
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders import Wanted
+from mlrepro_nb.image.builders._image import BuiltImage
+from mlrepro_nb.image.builders.oci._base import platform
+from mlrepro_nb.image.supply import LISTS
 from mlrepro_nb.model import Report, Step
 from mlrepro_nb.store import Store
 
 
 class DockerBuilder:
-    """Builds on the Docker Engine that answers."""
+    """Builds with a BuildKit that answers, or on the Docker Engine.
+
+    Parameters
+    ----------
+    cache
+        Where an image of BuildKit's is kept.
+    fresh
+        Whether nothing that was built before is used again.
+    """
 
     key = "docker"
 
+    def __init__(self, cache: oci.Cache | None = None, *, fresh: bool = False) -> None:
+        self.cache = cache or oci.Cache()
+        self.fresh = fresh
+
     def check(self, wanted: Wanted) -> None:
-        """Look for the engine."""
-        if wanted.output is not None:
-            if wanted.output.suffix == ".tar":
+        """Look for what builds, and whether what is wanted can be done with it."""
+        archive = wanted.output is not None and oci.is_archive(wanted.output)
+        kit = repeatable()
+        if wanted.output is not None and archive:
+            if isinstance(kit, str):
                 raise UsageError(
-                    f"The Docker Engine does not write {wanted.output}.",
+                    f"The Docker Engine does not write {wanted.output}: {kit}.",
                     "Build it with --builder oci, or `docker save` the image once it is built.",
                 )
+            oci.check_target(wanted.output)
+        elif wanted.output is not None:
             check_empty(wanted.output)
-        docker.engine()
+        if isinstance(kit, str) or wanted.load or wanted.test or not (wanted.push or archive):
+            docker.engine()
 
     def build(
         self,
@@ -39,26 +68,101 @@ class DockerBuilder:
         wanted: Wanted,
         store: Store,  # noqa: ARG002
         report: Report,
-    ) -> EngineImage:
-        """Build on the engine; the image has no name yet."""
+    ) -> EngineImage | BuiltImage:
+        """Build it; the image has no name yet."""
         if plan.base_layout:
             raise UsageError(
                 "The Docker Engine does not build on an OCI layout.",
                 "Build with --builder oci, or push the base image to a registry.",
             )
+        kit = repeatable()
+        if isinstance(kit, str):
+            report(Step(message=f"{unfit(kit)} {REPEATABLE}", log=True))
+        archive = wanted.output is not None and oci.is_archive(wanted.output)
         with (
-            context(plan, wanted.output, report=report) as folder,
+            context(plan, None if archive else wanted.output, report=report) as folder,
             _secrets(wanted.bundle) as secrets,
         ):
-            identity = folder.with_name(f"{folder.name}.id")
-            try:
-                built = docker.build(
-                    folder, containerfile=folder / CONTAINERFILE, identity=identity,
-                    secrets=secrets, report=report,
+            if isinstance(kit, str):
+                return self._on_engine(folder, secrets, report)
+            return self._repeatably(kit, plan, wanted, folder, secrets, report)
+
+    def _on_engine(self, folder: Path, secrets: dict[str, Path], report: Report) -> EngineImage:
+        identity = folder.with_name(f"{folder.name}.id")
+        try:
+            built = docker.build(
+                folder, containerfile=folder / CONTAINERFILE, identity=identity,
+                secrets=secrets, no_cache=self.fresh, report=report,
+            )  # fmt: skip
+        finally:
+            identity.unlink(missing_ok=True)
+        return EngineImage(built, f"docker {docker.engine().server}")
+
+    def _repeatably(
+        self, kit: buildkit.BuildKit | podman.Podman, plan: Plan, wanted: Wanted, folder: Path,
+        secrets: dict[str, Path], report: Report,
+    ) -> BuiltImage:  # fmt: skip
+        report(Step(message=f"building with {kit.title}"))
+        with (
+            oci.full_disk(self.cache.root),
+            tempfile.TemporaryDirectory(dir=self.cache.scratch(), prefix="layout-") as name,
+        ):
+            layout = Path(name)
+            if isinstance(kit, podman.Podman):
+                if configuration(plan).probe is not None:
+                    report(Step(message="podman leaves HEALTHCHECK out of an image", log=True))
+                podman.build(
+                    kit, folder, layout, containerfile=CONTAINERFILE, epoch=oci.EPOCH,
+                    secrets=secrets, no_cache=self.fresh, report=report,
                 )  # fmt: skip
-            finally:
-                identity.unlink(missing_ok=True)
-        return EngineImage(built)
+                image, _ = oci.Layout(layout).find(platform(plan))
+                for blob in sorted((layout / "blobs" / "sha256").iterdir()):
+                    self.cache.take(blob)
+            else:
+                # Only the layers come over that the cache does not have.
+                blobs = self.cache.root / "blobs"
+                blobs.mkdir(exist_ok=True)
+                (layout / "blobs").symlink_to(blobs.resolve())
+                buildkit.build(
+                    kit, folder, layout, containerfile=CONTAINERFILE, platform=platform(plan),
+                    epoch=oci.EPOCH, secrets=secrets, no_cache=self.fresh, report=report,
+                )  # fmt: skip
+                image, _ = oci.Layout(layout).find(platform(plan))
+        self.cache.sweep()
+        archive = wanted.output is not None and oci.is_archive(wanted.output)
+        placed = msgspec.structs.replace(
+            wanted, output=wanted.output if archive else None, load=wanted.load or _engine_answers()
+        )
+        return BuiltImage(
+            image, (self.cache,), placed, toolchain=kit.title,
+            below=frozenset(layer.digest for layer in image.layers),
+            origin=registry.parse(plan.base).name,
+        )  # fmt: skip
+
+
+REPEATABLE = (
+    "Use --builder oci, or a BuildKit that is 0.13 or newer: BUILDKIT_HOST with buildctl, or "
+    "docker buildx with a builder of its own (docker buildx create --use)."
+)
+
+
+def repeatable() -> buildkit.BuildKit | podman.Podman | str:
+    """Return what gives the same image on every rebuild; else, in words, why there is none."""
+    found = buildkit.find()
+    return (podman.find() or found) if isinstance(found, str) else found
+
+
+def unfit(why: str) -> str:
+    """Return what it means that there is no BuildKit that gives the same image again."""
+    return f"This Docker Engine cannot give the same digest again: {why}."
+
+
+def _engine_answers() -> bool:
+    try:
+        docker.engine()
+    except ToolError:
+        return False
+    return True
 
 
 class EngineImage:
@@ -66,18 +170,33 @@ class EngineImage:
 
     manifest = None
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, toolchain: str) -> None:
         self.id = identity
+        self.toolchain = toolchain
 
     def is_same(self, there: registry.ImageInfo) -> bool:
         """Whether it has the same configuration; its manifest is made when it is pushed."""
         return there.id == self.id
 
+    def local(self, report: Report) -> str:  # noqa: ARG002
+        """Return its id: the engine has it."""
+        return self.id
+
     def run(self, report: Report) -> Ended:
         """Run it without a network."""
         return docker.run(self.id, report=report)
 
-    def name(self, names: Sequence[str], report: Report) -> None:
+    def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
+        """Return those text files that have a fixed place and are there."""
+        report(Step(message="reading the image's list of packages"))
+        return docker.texts(self.id, [path for path in LISTS if wanted.fullmatch(path)])
+
+    def name(
+        self,
+        names: Sequence[str],
+        report: Report,
+        artifacts: Sequence[registry.Artifact] = (),  # noqa: ARG002  (it keeps no layout)
+    ) -> None:
         """Tag it."""
         for name in names:
             report(Step(message=f"tagging {name}"))

@@ -18,6 +18,7 @@ htpasswd            apache2-utils
 ip                  iproute2
 iptables            iptables
 openssl             openssl
+podman              podman
 strace              strace
 '
 

@@ -56,14 +56,7 @@ def base(plan: Plan, cache: oci.Cache, report: Report) -> Base:
         Its registry is unreachable or no longer has it, or it has not the Python
         of the record.
     """
-    image, fetch = _from_layout(plan) if plan.base_layout else _from_registry(plan, cache)
-    for descriptor in image.blobs:
-        wanted = descriptor
-
-        def into(path: Path, wanted: oci.Descriptor = wanted) -> None:
-            fetch(wanted, path, report)
-
-        cache.fetch(descriptor.digest, descriptor.size, into)
+    image = fetched(plan, cache, report)
     configuration = msgspec.json.decode(cache.blob(image.configuration.digest).read_bytes())
     said = f"{configuration.get('os', 'linux')}/{configuration.get('architecture')}"
     if said != platform(plan):
@@ -77,6 +70,19 @@ def base(plan: Plan, cache: oci.Cache, report: Report) -> Base:
         facts=_facts(plan, image, configuration, cache, report),
         repository=None if plan.base_layout else registry.parse(plan.base).name,
     )
+
+
+def fetched(plan: Plan, cache: oci.Cache, report: Report) -> oci.Image:
+    """Return the base image of a plan, its blobs in the cache."""
+    image, fetch = _from_layout(plan) if plan.base_layout else _from_registry(plan, cache)
+    for descriptor in image.blobs:
+        wanted = descriptor
+
+        def into(path: Path, wanted: oci.Descriptor = wanted) -> None:
+            fetch(wanted, path, report)
+
+        cache.fetch(descriptor.digest, descriptor.size, into)
+    return image
 
 
 _Fetch = Callable[[oci.Descriptor, Path, Report], None]

@@ -19,38 +19,34 @@ from mlrepro_nb.connect import oci
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.image import _local
 from mlrepro_nb.image._configuration import (
+    LAB,
     LAYERS,
     LOCAL,
     NOT_COMPILED,
-    PTH,
-    VENV,
     WORKDIR,
-    configuration,
     site_packages,
 )
-from mlrepro_nb.image._files import ContextFile
+from mlrepro_nb.image._contents import ContextFile
 from mlrepro_nb.image._local import Wheel
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders.oci import _bytecode, _unpack
 from mlrepro_nb.image.builders.oci._base import Facts
+from mlrepro_nb.image.builders.oci._skeleton import (
+    FORMAT,
+    Made,
+    folders,
+    lab_skeleton,
+    layer,
+    skeleton,
+)
 from mlrepro_nb.model import Report, Step, digest_bytes
 from mlrepro_nb.store import Store
-
-FORMAT = 1
-"""Of how layers are laid out. Another one is another digest for the same plan."""
 
 _BIG = 5 << 20
 """Bytes of a wheel from which it has a layer of its own."""
 _MOST = 40
 """Layers of their own: overlayfs takes 128 in all."""
 _WORKERS = 4
-
-
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """A layer of the image, and what it is for."""
-
-    title: str
-    layer: oci.Layer
 
 
 class _Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,17 +58,26 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
     folders: tuple[str, ...]
 
 
-Write = Callable[[oci.LayerWriter], object]
-
-
 def layers(
-    plan: Plan, facts: Facts, wheels: Sequence[Wheel], downloads: oci.Cache, cache: oci.Cache,
-    store: Store, report: Report,
+    plan: Plan, facts: Facts, wheels: Sequence[Wheel], lab: Sequence[Wheel], downloads: oci.Cache,
+    cache: oci.Cache, store: Store, report: Report,
 ) -> tuple[Made, ...]:  # fmt: skip
-    """Return the layers of a plan, all of them in `cache`; the wheels are in `downloads`."""
+    """Return the layers of a plan, all of them in `cache`; the wheels are in `downloads`.
+
+    Parameters
+    ----------
+    wheels, lab
+        Of the recorded environment, and of JupyterLab's.
+    """
+    place = _unpack.venv(site_packages(plan), plan.python)
+    # Only here: it imports what the plan imports of this package.
+    from mlrepro_nb.image.system import packages
+
     made = [
-        _skeleton(plan, facts, cache),
-        *_dependencies(plan, wheels, downloads, cache, report),
+        *([packages(plan, downloads, cache, report)] if plan.packages else []),
+        skeleton(plan, facts, cache),
+        *_lab(plan, facts, lab, downloads, cache, report),
+        *_dependencies(plan, place, wheels, downloads, cache, report),
     ]
     if plan.local:
         made.append(_locals(plan, cache, report))
@@ -82,65 +87,18 @@ def layers(
     return tuple(made)
 
 
-def _layer(title: str, about: Any, cache: oci.Cache, write: Write) -> Made:
-    """Return a layer by what it is made of, written if the cache does not have it."""
-    key = {"layer": FORMAT, "compressor": oci.COMPRESSOR, "of": about}
-    try:
-        found = msgspec.convert(cache.note(key), oci.Layer)
-        if cache.has(found.digest, found.size):
-            return Made(title=title, layer=found)
-    except msgspec.ValidationError:
-        pass
-    with cache.writing() as file:
-        writer = oci.LayerWriter(file)
-        write(writer)
-        found = writer.end()
-        cache.keep(file, cache.blob(found.digest))
-    cache.write_note(key, found)
-    return Made(title=title, layer=found)
-
-
-def _skeleton(plan: Plan, facts: Facts, cache: oci.Cache) -> Made:
-    """An empty environment, as `python -m venv --without-pip` makes it on the base image."""
-    home, _, name = facts.python.rpartition("/")
-    site = site_packages(plan)
-    texts = {
-        f"{VENV}/pyvenv.cfg": (
-            f"home = {home}\ninclude-system-site-packages = false\n"
-            f"version = {name.removeprefix('python')}\n"
-        ),
-        f"{site}/{PTH}": f"{LOCAL}\n",
-    }
-    links = {
-        f"{VENV}/bin/python": facts.python,
-        f"{VENV}/bin/python3": "python",
-        f"{VENV}/bin/{name}": "python",
-        f"{VENV}/lib64": "lib",
-    }
-    writable = configuration(plan).writable
-
-    def write(writer: oci.LayerWriter) -> None:
-        for folder in _folders(site):
-            writer.folder(folder)
-        for path, target in sorted(links.items()):
-            writer.link(path.lstrip("/"), target)
-        for path, text in sorted(texts.items()):
-            writer.file(path.lstrip("/"), text.encode())
-        for path in writable:
-            writer.folder(path.lstrip("/"), mode=0o1777)
-
-    return _layer("the environment", [texts, links, writable], cache, write)
-
-
-def _folders(site: str) -> list[str]:
-    """Return the folders that every part of the environment is in."""
-    root = VENV.lstrip("/")
-    found = [root, f"{root}/bin"]
-    at = root
-    for part in site[len(VENV) :].strip("/").split("/"):
-        at = f"{at}/{part}"
-        found.append(at)
-    return found
+def _lab(
+    plan: Plan, facts: Facts, wheels: Sequence[Wheel], downloads: oci.Cache, cache: oci.Cache,
+    report: Report,
+) -> list[Made]:  # fmt: skip
+    """Return the layers of JupyterLab's environment."""
+    if not wheels:
+        return []
+    place = _unpack.lab(site_packages(plan, LAB), plan.python)
+    return [
+        lab_skeleton(plan, facts, cache),
+        *_dependencies(plan, place, wheels, downloads, cache, report),
+    ]
 
 
 # --- distributions
@@ -183,11 +141,11 @@ class _Compilers:
 
 
 def _dependencies(
-    plan: Plan, wheels: Sequence[Wheel], downloads: oci.Cache, cache: oci.Cache, report: Report
-) -> list[Made]:
+    plan: Plan, place: _unpack.Place, wheels: Sequence[Wheel], downloads: oci.Cache,
+    cache: oci.Cache, report: Report,
+) -> list[Made]:  # fmt: skip
     if not wheels:
         return []
-    place = _unpack.venv(site_packages(plan), plan.python)
     big = sorted((w for w in wheels if w.size >= _BIG), key=lambda w: (-w.size, w.distribution))
     alone = {w.distribution for w in big[:_MOST]}
     done = 0
@@ -200,18 +158,22 @@ def _dependencies(
             report(Step(message=f"unpacking {what}", done=float(done), total=float(len(wheels))))
 
     with _Compilers(plan, report) as compilers:
-        about = {"place": place, "folders": _folders(place.site), "bytecode": compilers.about}
+        about = {
+            "place": place,
+            "folders": folders(place.site, place.root),
+            "bytecode": compilers.about,
+        }
 
         def contents(wheel: Wheel, writer: oci.LayerWriter) -> tuple[str, ...]:
             told(wheel.distribution)
-            writer.known(*_folders(place.site))
+            writer.known(*folders(place.site, place.root))
             return _unpack.unpack(
                 wheel.filename, downloads.blob(wheel.digest), place, writer, compilers.compile
             )
 
         def alone_in(wheel: Wheel) -> Made:
             key = {**about, "wheel": [wheel.filename, wheel.digest]}
-            return _layer(wheel.distribution, key, cache, lambda writer: contents(wheel, writer))
+            return layer(wheel.distribution, key, cache, lambda writer: contents(wheel, writer))
 
         def one(wheel: Wheel) -> Made | _Piece:
             if wheel.distribution in alone:
@@ -275,12 +237,12 @@ def _joined(pieces: Sequence[_Piece], cache: oci.Cache) -> Made:
         for piece in pieces:
             writer.join(cache.blob(piece.digest))
 
-    return _layer("the other distributions", [p.digest for p in pieces], cache, write)
+    return layer("the other distributions", [p.digest for p in pieces], cache, write)
 
 
 def _locals(plan: Plan, cache: oci.Cache, report: Report) -> Made:
     place = _unpack.local(plan.python)
-    wheels = [_local.wheel(distribution, cache, report) for distribution in plan.local]
+    wheels = [_local.wheel(d, cache, report, plan.archived.get(d.name)) for d in plan.local]
     for wheel in wheels:
         if not wheel.filename.endswith("-any.whl"):
             report(
@@ -305,7 +267,7 @@ def _locals(plan: Plan, cache: oci.Cache, report: Report) -> Made:
             "bytecode": compilers.about,
             "wheels": [[w.filename, w.digest] for w in wheels],
         }
-        return _layer("what comes from no index", about, cache, write)
+        return layer("what comes from no index", about, cache, write)
 
 
 # --- the project
@@ -336,7 +298,7 @@ def _files(
                 f"The {name} changed while it was packed.", "Wait until nothing writes to it."
             )
 
-    return _layer(f"the {name}", about, cache, write)
+    return layer(f"the {name}", about, cache, write)
 
 
 def _identity(file: ContextFile, store: Store) -> str:

@@ -15,7 +15,7 @@ from mlrepro_nb.connect import oci
 from mlrepro_nb.image._configuration import Configuration, configuration
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders.oci._base import Base
-from mlrepro_nb.image.builders.oci._layers import FORMAT, Made
+from mlrepro_nb.image.builders.oci._skeleton import FORMAT, Made
 from mlrepro_nb.model import canonical, digest_bytes
 
 _INHERITED = ("ExposedPorts", "Volumes", "StopSignal", "Shell")

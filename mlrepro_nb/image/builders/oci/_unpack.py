@@ -22,7 +22,7 @@ import msgspec
 
 from mlrepro_nb.connect import oci
 from mlrepro_nb.errors import MlreproError
-from mlrepro_nb.image._configuration import LOCAL, NOT_COMPILED, VENV
+from mlrepro_nb.image._configuration import LAB, LOCAL, NOT_COMPILED, VENV
 from mlrepro_nb.image.builders.oci import _bytecode
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 Compile = Callable[[str, bytes], "bytes | None"]
 
 _INSTALLER = b"mlrepro-nb\n"
-_PYTHON = f"{VENV}/bin/python"
 _GENERATOR = re.compile(rb"^Generator: .*$", re.MULTILINE)
 
 
@@ -42,6 +41,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     python: str
     """Version of the image's interpreter."""
+    environment: str = VENV
+    """Whose interpreter the scripts start."""
     local: bool = False
     """Whether it was built here: then what built it is left out."""
 
@@ -60,6 +61,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 def venv(site: str, python: str) -> Place:
     """Return where the distributions of the lock go."""
     return Place(root=VENV, site=site, python=python)
+
+
+def lab(site: str, python: str) -> Place:
+    """Return where JupyterLab's distributions go."""
+    return Place(root=LAB, site=site, python=python, environment=LAB)
 
 
 def local(python: str) -> Place:
@@ -123,6 +129,8 @@ def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile 
     from installer.scripts import Script
     from installer.utils import construct_record_file, fix_shebang
 
+    interpreter = f"{place.environment}/bin/python"
+
     class Target(WheelDestination):
         """A layer of the image."""
 
@@ -130,7 +138,7 @@ def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile 
             self.paths: dict[str, RecordEntry] = {}
 
         def write_script(self, name: str, module: str, attr: str, section: Any) -> RecordEntry:
-            file, content = Script(name, module, attr, section).generate(_PYTHON, "posix")
+            file, content = Script(name, module, attr, section).generate(interpreter, "posix")
             return self._write("scripts", file, io.BytesIO(content), executable=True)
 
         def write_file(
@@ -141,7 +149,7 @@ def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile 
             is_executable: bool,  # noqa: FBT001
         ) -> RecordEntry:
             if scheme == "scripts":
-                with fix_shebang(stream, _PYTHON) as fixed:
+                with fix_shebang(stream, interpreter) as fixed:
                     return self._write(scheme, str(path), fixed, executable=True)
             if place.local and str(path).endswith(".dist-info/WHEEL"):
                 # Whichever version of which backend built it today.

@@ -12,6 +12,7 @@ import msgspec
 
 from mlrepro_nb.connect import oci, pip
 from mlrepro_nb.errors import MlreproError
+from mlrepro_nb.image import _lock
 from mlrepro_nb.image._closure import normal
 from mlrepro_nb.image._local import Wheel
 from mlrepro_nb.image._plan import Plan
@@ -21,18 +22,10 @@ from mlrepro_nb.model import Report, Step
 _FORMAT = 1
 
 
-class _Pin(msgspec.Struct, frozen=True, kw_only=True):
-    """One requirement of a lock, as it is written there, and the hashes that it allows."""
-
-    name: str
-    text: str
-    hashes: tuple[str, ...]
-
-
 def wheels(
-    plan: Plan, facts: Facts, cache: oci.Cache, ca_bundle: Path | None, report: Report
+    lock: str, plan: Plan, facts: Facts, cache: oci.Cache, ca_bundle: Path | None, report: Report
 ) -> tuple[Wheel, ...]:
-    """Return the wheel of every pin; those that the cache lacks are downloaded.
+    """Return the wheel of every pin of a lock; those that the cache lacks are downloaded.
 
     Which of a version's wheels is the right one is told by the lock, the Python
     and the base image alone, never by what happens to be in the cache.
@@ -43,10 +36,10 @@ def wheels(
         The index cannot be reached, has no wheel for the base image, or serves
         another file than was locked.
     """
-    options, pins = _parse(plan.lock or "")
+    options, pins = _lock.parse(lock)
     platforms = wheel_platforms(facts, plan.machine)
     found: dict[str, Wheel] = {}
-    missing: list[_Pin] = []
+    missing: list[_lock.Pin] = []
     for pin in pins:
         wheel = _noted(cache.note(_about(pin, plan, platforms)), cache)
         if wheel is None or wheel.digest.removeprefix("sha256:") not in pin.hashes:
@@ -67,7 +60,7 @@ def wheels(
     return tuple(found[name] for name in sorted(found))
 
 
-def _about(pin: _Pin, plan: Plan, platforms: list[str]) -> Any:
+def _about(pin: _lock.Pin, plan: Plan, platforms: list[str]) -> Any:
     python = _release(plan)
     return {"wheel": _FORMAT, "pin": pin.text, "python": python, "platforms": platforms}
 
@@ -86,8 +79,8 @@ def _noted(note: Any, cache: oci.Cache) -> Wheel | None:
 
 
 def _match(
-    pins: list[_Pin], paths: tuple[Path, ...], cache: oci.Cache
-) -> Iterator[tuple[_Pin, Wheel]]:
+    pins: list[_lock.Pin], paths: tuple[Path, ...], cache: oci.Cache
+) -> Iterator[tuple[_lock.Pin, Wheel]]:
     """Yield each pin with its wheel, which is put into the cache."""
     by_name = {normal(path.name.partition("-")[0]): path for path in paths}
     for pin in pins:
@@ -105,24 +98,3 @@ def _match(
         size = path.stat().st_size
         cache.take(path)
         yield pin, Wheel(distribution=pin.name, filename=path.name, digest=digest, size=size)
-
-
-def _parse(lock: str) -> tuple[list[str], list[_Pin]]:
-    """Return a lock's options for pip and its pins."""
-    lines = re.sub(r"\\\n\s*", " ", lock).splitlines()
-    options, pins = [], []
-    for line in lines:
-        text = re.sub(r"(?:^|\s)#.*", "", line).strip()
-        if not text:
-            continue
-        if text.startswith("-"):
-            options.append(text)
-            continue
-        named = re.match(r"[A-Za-z0-9][\w.-]*", text)
-        hashes = tuple(re.findall(r"--hash=sha256:([0-9a-f]{64})", text))
-        if named is None or not hashes:
-            raise MlreproError(
-                f"The lock has a line without a hash: {text[:80]!r}.", "Record the notebook again."
-            )
-        pins.append(_Pin(name=normal(named[0]), text=text, hashes=hashes))
-    return options, pins

@@ -1,0 +1,90 @@
+"""An image by BuildKit, as an OCI layout on this machine."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlrepro_nb.connect import command
+from mlrepro_nb.connect.buildkit._find import BuildKit
+from mlrepro_nb.connect.buildkit._meanings import meaning
+from mlrepro_nb.connect.buildkit._progress import Progress, telling
+from mlrepro_nb.model import Report, silent
+
+_MARKS = ("BUILDX_GIT_LABELS", "BUILDX_GIT_INFO", "BUILDX_METADATA_PROVENANCE")
+"""Variables by which buildx would write something of this machine into an image."""
+
+
+def build(
+    kit: BuildKit,
+    context: Path,
+    target: Path,
+    *,
+    containerfile: str,
+    platform: str,
+    epoch: int,
+    secrets: Mapping[str, Path] | None = None,
+    no_cache: bool = False,
+    report: Report = silent,
+) -> None:
+    """Build an image that is the same whenever and wherever it is built.
+
+    All dates are the epoch's, media types are OCI's, and nothing is attested: an
+    attestation of BuildKit holds times.
+
+    Parameters
+    ----------
+    context
+        Folder that the Containerfile copies from.
+    target
+        OCI layout to write. Blobs that its ``blobs`` folder has are not fetched.
+    containerfile
+        Its name in the context.
+    epoch
+        Date of everything, in seconds.
+    secrets
+        Files by the id under which ``RUN --mount=type=secret`` finds them. They
+        enter no layer, no history and no cache key.
+
+    Raises
+    ------
+    ToolError
+        BuildKit or a step of the build failed.
+    """
+    output = _fields(
+        "type=oci", "tar=false", f"dest={target}", "rewrite-timestamp=true", "oci-mediatypes=true"
+    )
+    shared = ["--output", output, "--progress", "plain"]
+    shared += ["--no-cache"] if no_cache else []
+    for name, path in sorted((secrets or {}).items()):
+        shared += ["--secret", _fields(f"id={name}", f"src={path}")]
+    if kit.client == "buildctl":
+        arguments = [
+            kit.program, "--addr", kit.where, "build", "--frontend", "dockerfile.v0",
+            "--local", f"context={context}", "--local", f"dockerfile={context}",
+            "--opt", f"filename={containerfile}", "--opt", f"platform={platform}",
+            "--opt", f"build-arg:SOURCE_DATE_EPOCH={epoch}", *shared,
+        ]  # fmt: skip
+    else:
+        arguments = [
+            kit.program, "buildx", "build", "--builder", kit.where,
+            "--file", str(context / containerfile), "--platform", platform,
+            "--build-arg", f"SOURCE_DATE_EPOCH={epoch}", "--provenance=false", "--sbom=false",
+            *shared, str(context),
+        ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name not in _MARKS}
+    ended = command.stream(
+        arguments, Progress(report), environment={**environment, "SOURCE_DATE_EPOCH": str(epoch)}
+    )
+    if not ended.ok:
+        raise meaning(Path(kit.program).name + " build", telling(ended.stderr))
+
+
+def _fields(*fields: str) -> str:
+    """Return an option's fields as BuildKit's clients read them: CSV, for a path with a comma."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()

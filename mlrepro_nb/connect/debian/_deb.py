@@ -1,0 +1,159 @@
+"""What is in a ``.deb``: an ar archive of two tars.
+
+https://manpages.debian.org/deb(5)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import lzma
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from mlrepro_nb.errors import MlreproError, ToolError
+
+_MAGIC = b"!<arch>\n"
+_HEADER = 60
+_CHUNK = 1 << 20
+
+
+class Deb(msgspec.Struct, frozen=True, kw_only=True):
+    """An open package."""
+
+    control: dict[str, str]
+    """The files about it by name: ``control``, ``shlibs``, ``postinst``…"""
+    data: Any
+    """The tar of its files."""
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Deb]:
+    """Yield what is in a ``.deb``.
+
+    Raises
+    ------
+    MlreproError
+        It is none.
+    ToolError
+        It is compressed with zstd, which nothing here reads.
+    """
+    with path.open("rb") as file, tempfile.TemporaryFile() as plain:
+        members = dict(_members(file, path))
+        control = next((n for n in members if n.startswith("control.tar")), None)
+        data = next((n for n in members if n.startswith("data.tar")), None)
+        if control is None or data is None:
+            raise _broken(path, "it has no data")
+        try:
+            with (
+                _plain(control, file, members[control]) as stream,
+                tarfile.open(fileobj=io.BytesIO(stream.read())) as archive,
+            ):
+                texts = {
+                    m.name.rpartition("/")[2]: _text(archive, m) for m in archive if m.isfile()
+                }
+            with _plain(data, file, members[data]) as stream:
+                shutil.copyfileobj(stream, plain, _CHUNK)
+            plain.seek(0)
+            with tarfile.open(fileobj=plain, mode="r:") as archive:
+                yield Deb(control=texts, data=archive)
+        except (tarfile.TarError, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
+            raise _broken(path, str(error)) from error
+
+
+def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    found = archive.extractfile(member)
+    return found.read().decode("utf-8", "replace") if found else ""
+
+
+def _members(file: IO[bytes], path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the names of an ar archive's members, with where each begins and its size."""
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise _broken(path, "it is no ar archive")
+    while header := file.read(_HEADER):
+        if len(header) < _HEADER or header[58:] != b"`\n" or not header[48:58].strip().isdigit():
+            raise _broken(path, "a header is cut short")
+        size = int(header[48:58])
+        yield header[:16].decode("ascii", "replace").strip().rstrip("/"), (file.tell(), size)
+        file.seek(size + size % 2, io.SEEK_CUR)
+
+
+class _Part(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        self._file, self._at, self._end = file, start, start + size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._at)
+        piece = self._file.read(min(len(buffer), self._end - self._at))
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+
+@contextlib.contextmanager
+def _plain(name: str, file: IO[bytes], where: tuple[int, int]) -> Iterator[IO[bytes]]:
+    part = io.BufferedReader(_Part(file, *where), _CHUNK)
+    kind = name.rpartition(".tar")[2]
+    if kind == ".zst":
+        with _zstd(part) as found:
+            yield found
+        return
+    if kind == "":
+        yield part
+    elif kind == ".gz":
+        with gzip.open(part) as unzipped:
+            yield io.BufferedReader(unzipped)
+    elif kind in (".xz", ".lzma"):
+        with lzma.open(part) as found:
+            yield found
+    else:
+        raise MlreproError(f"{name} is compressed in a way that is not known here.", "Report it.")
+
+
+@contextlib.contextmanager
+def _zstd(part: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Decompress by Python's own library, one that is installed, or the program."""
+    for module in ("compression.zstd", "backports.zstd"):
+        with contextlib.suppress(ImportError):
+            with import_module(module).open(part, "rb") as found:
+                yield found
+            return
+    with contextlib.suppress(ImportError):
+        with import_module("zstandard").ZstdDecompressor().stream_reader(part) as found:
+            yield found
+        return
+    program = shutil.which("zstd")
+    if program is None:
+        raise ToolError(
+            "Packages of this release are compressed with zstd, which nothing here reads.",
+            "pip install zstandard, or install the program zstd.",
+            tool="zstd",
+        )
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
+        shutil.copyfileobj(part, source, _CHUNK)
+        source.seek(0)
+        done = subprocess.run(
+            [program, "-dc"], stdin=source, stdout=target, stderr=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            raise tarfile.ReadError("zstd cannot read it")
+        target.seek(0)
+        yield target
+
+
+def _broken(path: Path, why: str) -> MlreproError:
+    return MlreproError(f"{path.name} is no Debian package: {why}.", "Delete it and build again.")

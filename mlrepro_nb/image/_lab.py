@@ -1,0 +1,47 @@
+r"""JupyterLab's own environment in a notebook image: which distributions, by hash.
+
+It is apart from the recorded one, so that JupyterLab changes no version of what
+the kernel imports. `lab.txt` is the lock for every Python and platform, made by::
+
+    echo 'jupyterlab>=4.4,<5' | uv pip compile - --universal --python-version 3.10 \
+        --generate-hashes --no-annotate --no-header --no-emit-index-url -o lab.txt
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mlrepro_nb.model import Environment
+
+
+def lock(environment: Environment) -> str:
+    """Return the lock's lines for a Python on Linux, without their markers."""
+    from packaging.requirements import Requirement
+
+    python = environment.python.rstrip("+")
+    target = {
+        "implementation_name": environment.implementation.lower(),
+        "implementation_version": python,
+        "os_name": "posix",
+        "platform_machine": environment.system.machine,
+        "platform_python_implementation": environment.implementation,
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": python,
+        "python_version": ".".join(python.split(".")[:2]),
+        "sys_platform": "linux",
+    }
+    found = []
+    for entry in _entries():
+        line, *hashes = entry.split(" \\\n")
+        wanted = Requirement(line)
+        if wanted.marker is None or wanted.marker.evaluate(target):
+            found.append(" \\\n".join([line.partition(";")[0].strip(), *hashes]) + "\n")
+    return "".join(found)
+
+
+def _entries() -> list[str]:
+    text = Path(__file__).with_name("lab.txt").read_text(encoding="utf-8")
+    return re.findall(r"(?m)^[A-Za-z0-9](?:.*\\\n)*.*", text)

@@ -1,0 +1,98 @@
+"""An image is run before it gets a name: one that fails is neither tagged nor pushed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mlrepro_nb.connect import docker
+from mlrepro_nb.errors import GateError, ToolError
+from mlrepro_nb.image._configuration import VENV
+from mlrepro_nb.image._plan import Plan
+from mlrepro_nb.image.builders import Built
+from mlrepro_nb.model import Report, Step, short
+
+_SELFTEST = (f"{VENV}/bin/python", "-m", "mlrepro_nb.image.service.selftest")
+_TESTED = {"MLREPRO_DRAIN": "5", "MLREPRO_FAIL_AFTER": "60"}
+"""Time for the test to see what a service does when it ends."""
+_LAST_LINES = 20
+_ENDING = 60
+
+
+def tested(planned: Plan, built: Built, *, asked: bool, report: Report) -> tuple[str, ...]:
+    """Run an image without a network and return the names of the tests that it passed.
+
+    Parameters
+    ----------
+    asked
+        Whether the user asked for it: else an engine that is missing is only told.
+
+    Raises
+    ------
+    GateError
+        It fails.
+    ToolError
+        There is no engine that runs it.
+    """
+    if not asked:
+        try:
+            docker.engine()
+        except ToolError as error:
+            message = f"The image was not tested: {error.message}"
+            report(Step(message=message, log=True))
+            return ()
+    if planned.kind == "job":
+        return _job(built, report)
+    if planned.kind == "service":
+        return _service(built, report)
+    report(Step(message=f"There is no test of a {planned.kind} image.", log=True))
+    return ()
+
+
+def _job(built: Built, report: Report) -> tuple[str, ...]:
+    report(Step(message="running the job without a network"))
+    ended = built.run(report)
+    if not ended.ok:
+        raise GateError(
+            f"The image's job does not reproduce the record (it ended with {ended.status}), so it "
+            "was neither tagged nor pushed.",
+            f"Run it: docker run --rm --network none {short(built.id)}",
+        )
+    return ("reproduces",)
+
+
+def _service(built: Built, report: Report) -> tuple[str, ...]:
+    image = built.local(report)
+    report(Step(message="running the service without a network"))
+    with docker.container(image, variables=_TESTED) as running:
+        ended = running.run(_SELFTEST)
+        told = _told(ended.stdout)
+        wrong = told.get("failed")
+        if wrong is None and not ended.ok:
+            wrong = "it ended before it could be asked"
+        if wrong is None:
+            status = running.ended(_ENDING)
+            if status != 0:
+                wrong = (
+                    "it does not end on SIGTERM"
+                    if status is None
+                    else (f"it ended with {status} on SIGTERM")
+                )
+        if wrong is not None:
+            for line in running.logs().splitlines()[-_LAST_LINES:]:
+                report(Step(message=line, log=True))
+            raise GateError(
+                f"The image's service fails its test: {wrong}. It was neither tagged nor pushed.",
+                f"Run it: docker run --rm --network none {short(built.id)}; --no-test skips this.",
+            )
+    passed = tuple(str(name) for name in told.get("passed", ()))
+    report(Step(message=f"the service passed: {', '.join(passed)}", log=True))
+    return passed
+
+
+def _told(output: str) -> dict[str, Any]:
+    try:
+        found = json.loads(output.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,93 @@
+"""The operating system's packages in an image, read from its own lists. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+LISTS = (
+    "/var/lib/dpkg/status",
+    "/lib/apk/db/installed",
+    "/usr/lib/apk/db/installed",
+    "/usr/lib/os-release",
+    "/etc/os-release",
+)
+"""Where an image says what it has; Debian, Alpine and what is made of them."""
+WANTED = re.compile("|".join(map(re.escape, LISTS)) + r"|/var/lib/dpkg/status\.d/[\w.+-]+")
+"""The same, and the lists of distroless images, a file a package."""
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """A package of the operating system."""
+
+    name: str
+    version: str
+    architecture: str = ""
+
+
+class System(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image's operating system is, and its packages."""
+
+    kind: str
+    """``deb`` or ``apk``, as in a package URL."""
+    name: str
+    """``debian``, as its os-release has it."""
+    version: str
+    packages: tuple[Package, ...]
+
+
+def system(texts: Mapping[str, str]) -> System | None:
+    """Return the packages that an image's lists name; None where it has no list that is known."""
+    release = dict(_release(texts.get("/usr/lib/os-release") or texts.get("/etc/os-release", "")))
+    dpkg = [
+        text
+        for path, text in sorted(texts.items())
+        if path.startswith("/var/lib/dpkg/status") and not path.endswith(".md5sums")
+    ]
+    apk = [text for path, text in sorted(texts.items()) if "/apk/db/" in path]
+    if dpkg:
+        kind, packages = "deb", {p for text in dpkg for p in _dpkg(text)}
+    elif apk:
+        kind, packages = "apk", {p for text in apk for p in _apk(text)}
+    else:
+        return None
+    return System(
+        kind=kind,
+        name=release.get("ID", "debian" if kind == "deb" else "alpine"),
+        version=release.get("VERSION_ID", ""),
+        packages=tuple(sorted(packages)),
+    )
+
+
+def _release(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        key, separator, value = line.partition("=")
+        if separator and not key.startswith("#"):
+            yield key.strip(), value.strip().strip("\"'")
+
+
+_FIELD = re.compile(r"(?m)^(Package|Version|Architecture|Status): *(.*?) *$")
+
+
+def _dpkg(text: str) -> Iterator[Package]:
+    for paragraph in re.split(r"\n\s*\n", text):
+        fields = dict(
+            re.findall(r"(?m)^(Package|Version|Architecture|Status): *(.*?) *$", paragraph)
+        )
+        # What was removed and left its configuration behind is listed, too.
+        installed = fields.get("Status", "install ok installed").endswith(" installed")
+        if fields.get("Package") and fields.get("Version") and installed:
+            yield Package(
+                name=fields["Package"],
+                version=fields["Version"],
+                architecture=fields.get("Architecture", ""),
+            )
+
+
+def _apk(text: str) -> Iterator[Package]:
+    for paragraph in re.split(r"\n\s*\n", text):
+        fields = dict(re.findall(r"(?m)^([PVA]):(.*)$", paragraph))
+        if fields.get("P") and fields.get("V"):
+            yield Package(name=fields["P"], version=fields["V"], architecture=fields.get("A", ""))

@@ -1,0 +1,146 @@
+"""Images by a real BuildKit: the same digest on every rebuild, and what stands in the way."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mlrepro_nb import image
+from mlrepro_nb.connect import docker, index, oci
+from mlrepro_nb.connect import registry as door
+from mlrepro_nb.errors import ToolError, UsageError
+from mlrepro_nb.image._contents import ContextFile
+from mlrepro_nb.image.builders import Wanted
+from mlrepro_nb.image.builders._image import BuiltImage
+from mlrepro_nb.image.builders.docker import DockerBuilder
+from mlrepro_nb.model import Image, Record, silent
+from mlrepro_nb.store import Store
+
+pytestmark = pytest.mark.engine
+
+Recorded = tuple[Path, Store, Record]
+
+
+def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=check)
+
+
+def test_its_image_is_in_the_engine_and_in_the_registry_under_one_digest(
+    small: Recorded, base_image: str, registry: str, buildkit: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("BUILDKIT_HOST", buildkit)
+    name = f"{registry}/test/{uuid.uuid4().hex[:12]}"
+    steps: list[str] = []
+    digest, made = image.build(
+        "train.ipynb", builder="docker", base=base_image, repository=name, push=True,
+        report=lambda s: steps.append(s.message),
+    )  # fmt: skip
+    assert made.builder == "docker"
+    assert made.toolchain is not None
+    assert made.toolchain.startswith("buildkit v0.")
+    assert made.digest == made.manifest
+    for tag in made.tags:
+        found = door.inspect(f"{name}:{tag}")
+        assert (found.digest, found.id) == (made.digest, made.id)
+        held = docker.inspect(f"{name}:{tag}")
+        assert held is not None
+        assert held.id == made.id
+    assert small[1].get(Image, digest) == made
+    ended = run("run", "--rm", "--network", "none", "--read-only", "--entrypoint", "python",
+                made.id, "-c", "import six; print(six.__cached__); open(six.__cached__)",
+                check=False)  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert run("inspect", made.id, "--format", "{{.Config.User}}").stdout == "10001:10001\n"
+    assert not any("GET http" in step for step in steps)
+
+
+def test_another_content_of_the_same_length_is_seen(
+    small: Recorded, base_image: str, buildkit: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # BuildKit takes a file for what it had when size and date are the same.
+    from mlrepro_nb.image._build import plan
+
+    monkeypatch.setenv("BUILDKIT_HOST", buildkit)
+    builder = DockerBuilder(oci.Cache(tmp_path / "cache"))
+    base = plan("train.ipynb", base=base_image)
+    found = []
+    for text in (b"one", b"two"):
+        file = ContextFile(layer="code", path="same.txt", content=text)
+        planned = msgspec.structs.replace(base, files=(file,))
+        made = builder.build(planned, Wanted(bundle=index.ca_bundle()), small[1], silent)
+        assert isinstance(made, BuiltImage)
+        for layer in reversed(made.image.layers):
+            blob = made.blob(layer.digest)
+            assert blob is not None
+            with oci.opened(blob) as archive:
+                members = {m.name: m for m in archive}
+                if "app/project/same.txt" in members:
+                    break
+        with oci.opened(blob) as archive:  # a stream: it is read in its order
+            for member in archive:
+                if member.name == "app/project/same.txt":
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    found.append(content.read())
+        assert members["app/project/same.txt"].mtime == oci.EPOCH
+    assert found == [b"one", b"two"]
+
+
+def test_a_rebuild_is_compared_and_the_first_difference_told(
+    small: Recorded, base_image: str, buildkit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUILDKIT_HOST", buildkit)
+    found = image.check("train.ipynb", builder="docker", base=base_image)
+    assert found.same, found
+    assert found.manifest == found.again
+    # A step that does another thing each time
+    real = image.containerfile
+
+    def spoiled(planned: image.Plan) -> str:
+        return real(planned).replace(
+            "WORKDIR /build\n", "WORKDIR /build\nRUN cat /proc/sys/kernel/random/uuid > /any\n"
+        ).replace("LABEL ", "COPY --from=builder /any /opt/any\nLABEL ")  # fmt: skip
+
+    monkeypatch.setattr("mlrepro_nb.image._context.containerfile", spoiled)
+    found = image.check("train.ipynb", builder="docker", base=base_image)
+    assert not found.same
+    assert found.difference is not None
+    assert "opt/any: content" in found.difference
+
+
+def test_an_archive_is_written_without_an_engine(
+    small: Recorded, base_image: str, buildkit: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("BUILDKIT_HOST", buildkit)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    with pytest.raises(ToolError, match="No Docker Engine answers"):
+        image.build("train.ipynb", builder="docker", base=base_image)  # it has no place to be
+    _, made = image.build(
+        "train.ipynb", builder="docker", base=base_image, output=tmp_path / "image.tar"
+    )
+    found, _ = oci.Layout(tmp_path / "image.tar").find("linux/amd64")
+    assert found.digest == made.manifest
+    assert made.digest is None
+
+
+def test_an_old_engine_says_that_it_cannot(
+    small: Recorded, base_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BUILDKIT_HOST", raising=False)
+    said: list[str] = []
+    _, made = image.build(
+        "train.ipynb", builder="docker", base=base_image, report=lambda s: said.append(s.message)
+    )
+    assert made.toolchain is not None
+    assert made.toolchain.startswith("docker ")
+    assert [s for s in said if "cannot give the same digest again" in s and "--builder oci" in s]
+    with pytest.raises(UsageError, match="cannot give the same digest again") as raised:
+        image.check("train.ipynb", builder="docker", base=base_image)
+    assert "--builder oci" in raised.value.remedy

@@ -1,0 +1,455 @@
+"""Data that an image lacks: noted when it is planned, fetched and checked where it runs."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlrepro_nb import image
+from mlrepro_nb.connect import dvc
+from mlrepro_nb.connect.download import Login
+from mlrepro_nb.errors import MlreproError, ToolError, UsageError
+from mlrepro_nb.image import fetch as program
+from mlrepro_nb.image.data import SMALL, Item, fetch, read_items
+from mlrepro_nb.model import DataAccess, DvcPointer, Record
+from mlrepro_nb.store import Store
+from tests.conftest import git
+from tests.image.conftest import blake, put
+
+Recorded = tuple[Path, Store, Record]
+CONTENT = os.urandom(3 << 20)
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def item(path: str = "data/big.bin", content: bytes = CONTENT, **fields: Any) -> Item:
+    return Item(path=path, digest=blake(content), size=len(content), **fields)
+
+
+class Server:
+    """HTTP with ranges and passwords, which may cut its first answers off."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.cut = 0
+        self.ranges = True
+        self.authorization: str | None = None
+        self.asked: list[tuple[str, str | None]] = []
+        told = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                begins = self.headers.get("Range")
+                told.asked.append((self.path, begins))
+                content = told.files.get(self.path)
+                wanted = told.authorization
+                if wanted is not None and self.headers.get("Authorization") != wanted:
+                    self.send_error(401)
+                    return
+                if content is None:
+                    self.send_error(404)
+                    return
+                start = 0
+                if begins and told.ranges:
+                    start = int(begins.removeprefix("bytes=").rstrip("-"))
+                    self.send_response(206)
+                    self.send_header(
+                        "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
+                    )
+                else:
+                    self.send_response(200)
+                self.send_header("Content-Length", str(len(content) - start))
+                self.end_headers()
+                if told.cut:
+                    told.cut -= 1
+                    self.wfile.write(content[start : start + (1 << 20) + 5])
+                    self.close_connection = True
+                else:
+                    self.wfile.write(content[start:])
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr("mlrepro_nb.image.data._fetch.PAUSES", (0.01,) * 4)
+    made = Server()
+    thread = threading.Thread(target=made.http.serve_forever, args=(0.01,))
+    thread.start()
+    yield made
+    made.http.shutdown()
+    thread.join()
+    made.http.server_close()
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    """The project and the folder for data of a container."""
+    found = {"project": tmp_path / "app", "folder": tmp_path / "data"}
+    for path in found.values():
+        path.mkdir()
+    return found
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+# --- fetching
+
+
+@pytest.mark.parametrize("layout", ["files/md5/", ""])
+def test_a_file_comes_from_dvc_s_remote_by_its_md5(
+    places: dict[str, Path], tmp_path: Path, layout: str
+) -> None:
+    name = md5(CONTENT)
+    there = tmp_path / "remote" / layout / name[:2] / name[2:]
+    there.parent.mkdir(parents=True)
+    there.write_bytes(CONTENT)
+    (found,) = fetch([item(md5=name, remote=str(tmp_path / "remote"))], **places)
+    assert found == places["folder"] / "data" / "big.bin"
+    assert found.read_bytes() == CONTENT
+    assert left(places["folder"]) == ["data/big.bin"]
+
+
+def test_a_folder_s_files_are_found_by_dvc_s_listing(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    files = {"a.csv": b"1", "deep/a.csv": b"2"}
+    listing = json.dumps([{"md5": md5(c), "relpath": n} for n, c in files.items()]).encode()
+    remote = tmp_path / "remote" / "files" / "md5"
+    for name, content in (*((md5(c), c) for c in files.values()), (f"{md5(listing)}.dir", listing)):
+        path = remote / name[:2] / name[2:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    folder = f"{md5(listing)}.dir"
+    items = [
+        item(f"raw/{n}", c, folder=folder, remote=str(tmp_path / "remote"))
+        for n, c in files.items()
+    ]
+    fetch(items, **places)
+    assert [(places["folder"] / "raw" / n).read_bytes() for n in files] == [b"1", b"2"]
+    (remote / folder[:2] / folder[2:]).write_bytes(b"[]")
+    (places["folder"] / "raw" / "a.csv").unlink()
+    with pytest.raises(MlreproError, match="not the listing that DVC tracks"):
+        fetch(items, **places)
+
+
+def test_what_is_mounted_is_used_where_it_is(places: dict[str, Path], server: Server) -> None:
+    wanted = item(urls=(f"{server.url}/big.bin",))
+    for place in (places["folder"], places["project"]):
+        (place / "data").mkdir()
+        (place / "data" / "big.bin").write_bytes(CONTENT)
+        assert fetch([wanted], **places) == (place / "data" / "big.bin",)
+    assert server.asked == []
+
+
+def test_a_file_that_is_another_is_named_with_both_digests_and_left_alone(
+    places: dict[str, Path], server: Server
+) -> None:
+    server.files["/big.bin"] = CONTENT
+    there = places["folder"] / "data" / "big.bin"
+    there.parent.mkdir()
+    there.write_bytes(b"another")
+    wanted = item(urls=(f"{server.url}/big.bin",))
+    with pytest.raises(MlreproError) as caught:
+        fetch([wanted], **places)
+    for part in ("data/big.bin", blake(CONTENT), blake(b"another"), str(there)):
+        assert part in caught.value.message
+    assert caught.value.exit_code == 3
+    assert there.read_bytes() == b"another"
+    fetch([wanted], **places, replace=True)
+    assert there.read_bytes() == CONTENT
+
+
+def test_a_download_that_is_another_is_never_under_the_final_name(
+    places: dict[str, Path], server: Server
+) -> None:
+    server.files["/big.bin"] = b"another"
+    with pytest.raises(MlreproError, match=f"expected {blake(CONTENT)}, found {blake(b'another')}"):
+        fetch([item(urls=(f"{server.url}/big.bin",))], **places)
+    assert not (places["folder"] / "data" / "big.bin").exists()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_is_cut_off_goes_on(
+    places: dict[str, Path], server: Server, *, ranges: bool
+) -> None:
+    server.files["/big.bin"] = CONTENT
+    server.cut, server.ranges = 1, ranges
+    (found,) = fetch([item(urls=(f"{server.url}/big.bin",))], **places)
+    assert found.read_bytes() == CONTENT
+    assert len(server.asked) == 2
+    assert re.fullmatch(r"bytes=[1-9]\d*-", server.asked[1][1] or "")
+
+
+def test_what_arrived_before_a_failure_is_kept_for_the_next_start(
+    places: dict[str, Path], server: Server
+) -> None:
+    server.files["/big.bin"] = CONTENT * 4
+    wanted = item(content=CONTENT * 4, urls=(f"{server.url}/big.bin",))
+    server.cut = 5
+    with pytest.raises(ToolError, match="could not be read to its end"):
+        fetch([wanted], **places)
+    assert not (places["folder"] / "data" / "big.bin").exists()
+    server.asked.clear()
+    (found,) = fetch([wanted], **places)
+    assert found.read_bytes() == CONTENT * 4
+    ((_, begins),) = server.asked
+    assert begins is not None
+    assert int(begins.removeprefix("bytes=").rstrip("-")) >= 5 << 20
+
+
+def test_what_was_kept_of_something_else_is_fetched_from_its_start(
+    places: dict[str, Path], server: Server
+) -> None:
+    server.files["/big.bin"] = CONTENT
+    wanted = item(urls=(f"{server.url}/big.bin",))
+    server.cut = 5
+    server.files["/big.bin"] = bytes(8 << 20)
+    with pytest.raises(MlreproError):
+        fetch([wanted], **places)
+    server.files["/big.bin"], server.cut = CONTENT, 0
+    (found,) = fetch([wanted], **places)
+    assert found.read_bytes() == CONTENT
+
+
+def test_a_second_place_is_tried_where_the_first_lacks_it(
+    places: dict[str, Path], server: Server, tmp_path: Path
+) -> None:
+    server.files["/b"] = CONTENT
+    wanted = item(md5=md5(CONTENT), remote=str(tmp_path), urls=(f"{server.url}/b",))
+    assert fetch([wanted], **places)
+
+
+def test_two_that_fetch_one_file_at_once_both_get_it(
+    places: dict[str, Path], server: Server
+) -> None:
+    server.files["/big.bin"] = CONTENT
+    wanted = item(urls=(f"{server.url}/big.bin",))
+    found: list[bytes] = []
+
+    def one() -> None:
+        (path,) = fetch([wanted], **places)
+        found.append(path.read_bytes())
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [CONTENT] * 4
+    assert left(places["folder"]) == ["data/big.bin"]
+
+
+def test_many_files_come_and_every_missing_one_is_told(
+    places: dict[str, Path], server: Server
+) -> None:
+    contents = {f"/{n}": bytes([n]) for n in range(20)}
+    server.files |= contents
+    items = [item(f"d{p}", c, urls=(server.url + p,)) for p, c in contents.items()]
+    lines: list[str] = []
+    gone = [item("d/x", b"x", urls=(f"{server.url}/x",)), item("d/y", b"y")]
+    with pytest.raises(ToolError, match="d/y, which the run read, is not mounted at"):
+        fetch([*items, *gone], **places, report=lambda step: lines.append(step.message))
+    assert any("d/x" in line and "not mounted" in line for line in lines)
+    assert len(left(places["folder"])) == 20
+
+
+def test_the_remote_s_credentials_are_for_the_remote_alone(
+    places: dict[str, Path], server: Server
+) -> None:
+    name = md5(CONTENT)
+    server.files[f"/files/md5/{name[:2]}/{name[2:]}"] = CONTENT
+    server.files["/other"] = CONTENT
+    server.authorization = f"Basic {base64.b64encode(b'u:p').decode()}"
+    login = Login(user="u", password="p")
+    assert "p" not in repr(login).removeprefix("Login")
+    wanted = item(md5=name, remote=server.url)
+    with pytest.raises(ToolError, match="401"):
+        fetch([wanted], **places)
+    assert fetch([wanted], **places, login=login)
+    (places["folder"] / "data" / "big.bin").unlink()
+    with pytest.raises(ToolError, match="401"):
+        fetch([item(urls=(f"{server.url}/other",))], **places, login=login)
+    server.authorization = "Bearer t"
+    assert fetch([wanted], **places, login=Login(token="t"))
+
+
+def test_another_store_than_http_is_read_with_fsspec(places: dict[str, Path]) -> None:
+    import fsspec
+
+    name = md5(CONTENT)
+    with fsspec.open(f"memory://bucket/files/md5/{name[:2]}/{name[2:]}", "wb") as file:
+        file.write(CONTENT)
+    (found,) = fetch([item(md5=name, remote="memory://bucket")], **places)
+    assert found.read_bytes() == CONTENT
+    with pytest.raises(ToolError, match="reads nosuch://"):
+        fetch([item("b", md5=name, remote="nosuch://bucket")], **places)
+
+
+def test_a_folder_that_cannot_be_written_is_told(places: dict[str, Path], server: Server) -> None:
+    server.files["/big.bin"] = CONTENT
+    (places["folder"]).rmdir()
+    places["folder"].write_text("a file")
+    with pytest.raises(ToolError, match="cannot be written"):
+        fetch([item(urls=(f"{server.url}/big.bin",))], **places)
+
+
+def test_mlrepro_fetch_ends_by_what_it_found(
+    places: dict[str, Path], server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(program, "APP", tmp_path / "image")
+    monkeypatch.setenv("MLREPRO_DATA", str(places["folder"]))
+    (tmp_path / "image" / "record").mkdir(parents=True)
+    name = md5(CONTENT)
+    items = (item(md5=name, remote="https://unreachable.invalid"),)
+    (tmp_path / "image" / "record" / "data.json").write_bytes(msgspec.json.encode(items))
+    assert read_items(tmp_path / "image" / "record" / "data.json") == items
+    server.files[f"/files/md5/{name[:2]}/{name[2:]}"] = CONTENT
+    server.authorization = "Bearer from-a-file"
+    monkeypatch.setenv("MLREPRO_DVC_REMOTE", server.url)
+    assert program.main([]) == 3
+    secret = tmp_path / "token"
+    secret.write_text("from-a-file\n")
+    monkeypatch.setenv("MLREPRO_DVC_TOKEN_FILE", str(secret))
+    assert program.main([]) == 0
+    (places["folder"] / "data" / "big.bin").write_bytes(b"another")
+    assert program.main([]) == 3
+    said = capsys.readouterr().err
+    assert blake(b"another") in said
+    assert "from-a-file" not in said
+
+
+@given(st.text("abcdef/.", min_size=1, max_size=12), st.binary(max_size=40))
+def test_a_listing_is_read_or_refused(name: str, data: bytes) -> None:
+    listing = json.dumps([{"relpath": name, "md5": md5(data)}]).encode()
+    assert dvc.folder_objects(listing) == {name: md5(data)}
+    with contextlib.suppress(ValueError):
+        dvc.folder_objects(data)
+
+
+# --- planning
+
+
+def tracked(folder: Path, store: Store, *, size: int = SMALL + 1, **fields: Any) -> DataAccess:
+    """Put a record of a run that read a file that DVC tracks."""
+    content = bytes(size)
+    (folder / "big.bin").write_bytes(content)
+    access = DataAccess(
+        path="big.bin", repo_path="big.bin", digest=blake(content), md5=f"md5:{md5(content)}",
+        size=size, access="read", cell=1,
+        dvc=DvcPointer(file="big.bin.dvc", md5=md5(content), remote="s3://bucket/dvc"),
+    )  # fmt: skip
+    access = msgspec.structs.replace(access, **fields)
+    put(folder, store, data=(access,))
+    return access
+
+
+def plan(**options: Any) -> image.Plan:
+    return image.plan("train.ipynb", **{"offline": True, "allow_dirty": True, **options})
+
+
+def test_data_that_is_not_in_the_image_is_told_with_where_it_comes_from(
+    recorded: Recorded,
+) -> None:
+    folder, store, _ = recorded
+    access = tracked(folder, store)
+    made = plan()
+    (wanted,) = made.items
+    assert (wanted.path, wanted.digest, wanted.remote) == (
+        "big.bin", access.digest, "s3://bucket/dvc",
+    )  # fmt: skip
+    assert wanted.md5 == (access.md5 or "").removeprefix("md5:")
+    assert any("big.bin is not in the image" in n and "s3://bucket/dvc" in n for n in made.notes)
+    assert any("s3fs" in note for note in made.notes)
+    listed = {f.path: f.content for f in made.layer("record")}["data.json"]
+    assert msgspec.json.decode(listed or b"", type=tuple[Item, ...]) == made.items
+    assert image.labels(made)["io.mlrepro.fetches"] == str(SMALL + 1)
+
+
+def test_baked_data_has_a_layer_of_its_own_below_what_changes_more(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    tracked(folder, store)
+    made = plan(bake_data=True)
+    assert [f.path for f in made.layer("bulk")] == ["big.bin"]
+    assert (made.items, made.mounts) == ((), ())
+    assert "io.mlrepro.fetches" not in image.labels(made)
+    text = image.containerfile(made)
+    assert text.index("COPY bulk/") < text.index("COPY code/")
+    assert any("1 data file" in note for note in made.notes)
+
+
+def test_a_file_that_dvc_has_and_this_machine_has_not_is_fetched(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    tracked(folder, store, size=10)
+    assert plan().items == ()
+    (folder / "big.bin").unlink()
+    assert [i.path for i in plan().items] == ["big.bin"]
+    with pytest.raises(UsageError, match="gone"):
+        plan(bake_data=True)
+
+
+def test_urls_come_from_dvc_import_url_and_from_the_settings(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    tracked(folder, store)
+    (folder / "big.bin.dvc").write_text(
+        "deps:\n- path: https://user:secret@example.com/big.bin\nouts:\n- path: big.bin\n"
+    )
+    (folder / "pyproject.toml").write_text(
+        '[tool.mlrepro.data]\n"big.bin" = "https://mirror.example.com/b"\n'
+    )
+    (wanted,) = plan().items
+    assert wanted.urls == ("https://mirror.example.com/b", "https://example.com/big.bin")
+    (folder / "pyproject.toml").write_text(
+        '[tool.mlrepro.data]\n"big.bin" = "https://u:secret@mirror.example.com/b"\n'
+    )
+    with pytest.raises(UsageError, match="credentials"):
+        plan()
+
+
+def test_a_url_that_the_notebook_reads_itself_is_told(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    access = DataAccess(path="https://u:p@example.com/t.csv", access="read", cell=1)
+    put(folder, store, data=(access,))
+    (note,) = [n for n in plan().notes if "example.com" in n]
+    assert note.startswith("https://example.com/t.csv is not in the image")
+
+
+def test_what_reads_a_remote_goes_into_the_image_where_it_was_recorded(
+    recorded: Recorded,
+) -> None:
+    folder, store, record = recorded
+    tracked(folder, store)
+    git(folder, "status")
+    _, found = store.find_record("train.ipynb")
+    environment = found.environment
+    more = msgspec.structs.replace(environment.distributions[0], name="s3fs", version="1")
+    environment = msgspec.structs.replace(
+        environment, distributions=(*environment.distributions, more)
+    )
+    put(folder, store, data=found.data, environment=environment)
+    made = plan()
+    assert any(pin.startswith("s3fs==") for pin in made.pins)
+    assert record.environment.distributions
