@@ -7,10 +7,13 @@ import sys
 from importlib import import_module
 
 BENCHMARKS = {
+    "building": "Images of one notebook's model, beside the peers'",
+    "comparing": "Comparing outputs: megabytes a second",
     "hashing": "Identities of files",
     "recording": "Recording: milliseconds a cell, beside the peers' kernels",
     "recording_notebooks": "Recording: real notebooks, beside the peers' kernels",
     "watches": "Recording: where the time of a trivial cell goes",
+    "attributing": "Causes: recall, accuracy, false alarms, repairs over the planted faults",
     "verifying": "Running the tour notebook again",
 }
 

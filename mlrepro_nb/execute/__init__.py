@@ -5,21 +5,32 @@ returned `CellError`. Only a request that cannot be carried out (no such kernel,
 no such parameter, no notebook) is an exception.
 """
 
-from mlrepro_nb.execute._kernelspec import kernel_name
+from mlrepro_nb.execute._kernelspec import NATIVE, interpreter, kernel_name
+from mlrepro_nb.execute._managed import run_managed
+from mlrepro_nb.execute._messages import shallow
+from mlrepro_nb.execute._nursery import Nursery
 from mlrepro_nb.execute._parameters import check_parameters, portable
 from mlrepro_nb.execute._read import cell_ids, read_notebook
-from mlrepro_nb.execute._run import CellError, Execution, run
+from mlrepro_nb.execute._run import CellError, Confinement, Execution, run
 from mlrepro_nb.execute._workspace import Workspace, workspace
+from mlrepro_nb.execute.limits import Limits
 
 __all__ = [
+    "NATIVE",
     "CellError",
+    "Confinement",
     "Execution",
+    "Limits",
+    "Nursery",
     "Workspace",
     "cell_ids",
     "check_parameters",
+    "interpreter",
     "kernel_name",
     "portable",
     "read_notebook",
     "run",
+    "run_managed",
+    "shallow",
     "workspace",
 ]

@@ -13,13 +13,15 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from papermill.clientwrap import PapermillNotebookClient
 
 from mlrepro_nb.capture.secrets import mask
+from mlrepro_nb.execute._messages import unpack
+from mlrepro_nb.execute.limits import NOTEBOOK_CAP, OUTPUT_CAP
 from mlrepro_nb.model import Report, Step
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-OUTPUT_CAP = 50_000_000
-"""Characters of output that are kept of a cell; a human reads none of what is beyond."""
+_OUTPUT = 500
+"""What an output costs besides its characters."""
 
 _ALIVE_EVERY = 0.2
 
@@ -44,8 +46,14 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         self._deadline: float | None = None
         self._total = total
         self._cell_timeout = cell_timeout
-        self._kept = 0
+        self._kept = self._kept_before = 0
+        self._full = False
+        self._stream: tuple[Any, list[str]] | None = None
         self.capped: list[int] = []
+        self.kernels: list[Any] = []
+        """What `mlrepro_nb.execute._nursery` started for this run."""
+        self.nursed: Any = None
+        """Makes the class of kernel manager that starts them."""
         self.ended: tuple[int, str, str, tuple[str, ...]] | None = None
         self.timeout_func = self._remaining
 
@@ -64,7 +72,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             if cell.cell_type == "code" and cell.source.strip():
                 message = f"cell {index + 1}/{total} {_first_line(cell.source)}"
                 self._report(Step(message=message.rstrip(), done=index, total=total))
-            self._kept = 0
+            self._kept_before, self._kept, self._full = self._kept_before + self._kept, 0, False
             # Front ends send the cell's id with the request; nbclient does not.
             self.kc.session.metadata["cellId"] = cell.get("id")
             self.nb_man.cell_start(cell, index)
@@ -78,8 +86,15 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
                 self.ended = (index, "TimeoutError", self._timed_out(), ())
             except DeadKernelError:
                 self._failed(cell, index, None)
-                self.ended = (index, "DeadKernelError", "The kernel died in this cell.", ())
+                self.ended = (index, "DeadKernelError", self._why(), ())
+            except (RuntimeError, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001 - a kernel that a cell broke says anything
+                self._failed(cell, index, None)
+                said = f"The kernel does not answer as kernels do: {type(error).__name__}."
+                self.ended = (index, "DeadKernelError", said, ())
             finally:
+                self._flush()
                 self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
             if self.ended is not None:
                 # A kernel that hangs or is dead would make a polite goodbye long.
@@ -93,6 +108,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         self.reset_execution_trackers()
         with self.setup_kernel(**start):
             info = self.kc.kernel_info
+            self.kc.session.unpack = lambda data: unpack(data, full=self._full)
             self.papermill_execute_cells()
             if self.ended is None or self.shutdown_kernel != "immediate":
                 self.km.shutdown_wait_time = _GOODBYE
@@ -106,6 +122,9 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
 
     def _failed(self, cell: Any, index: int, error: Exception | None) -> None:
         self.nb_man.cell_exception(cell, cell_index=index, exception=error)
+
+    def _why(self) -> str:
+        return str(self.kernels[-1].why()) if self.kernels else "The kernel died in this cell."
 
     def _timed_out(self) -> str:
         if self._deadline is not None and time.monotonic() >= self._deadline - 0.1:
@@ -124,23 +143,38 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
 
     def output(self, outs: Any, msg: Any, display_id: Any, cell_index: int) -> Any:
         """Keep an output, up to the cap; a stream goes on in its last output."""
-        size = _size(msg["content"])
-        if self._kept + size > OUTPUT_CAP:
+        stream = msg["msg_type"] == "stream"
+        hooked = self.output_hook_stack[msg["parent_header"].get("msg_id")]
+        last = outs[-1] if outs else None
+        joined = (
+            stream and last is not None and not hooked and not self.clear_before_next_output
+            and last.output_type == "stream" and last.name == msg["content"]["name"]
+        )  # fmt: skip
+        size = _size(msg["content"]) + (0 if joined else _OUTPUT)
+        room = min(OUTPUT_CAP - self._kept, NOTEBOOK_CAP - self._kept_before - self._kept)
+        if size > room:
             if cell_index not in self.capped:
                 self.capped.append(cell_index)
-            room = OUTPUT_CAP - self._kept
-            if room <= 0 or msg["msg_type"] != "stream":
+            self._full |= stream
+            if room <= 0 or not stream:
                 return None
             msg["content"]["text"], size = msg["content"]["text"][:room], room
         self._kept += size
-        stream = msg["msg_type"] == "stream"
-        hooked = self.output_hook_stack[msg["parent_header"].get("msg_id")]
-        if stream and outs and not hooked and not self.clear_before_next_output:
-            last = outs[-1]
-            if last.output_type == "stream" and last.name == msg["content"]["name"]:
-                last["text"] += msg["content"]["text"]
-                return last
+        if joined:
+            # Strings that grow piece by piece would be copied each time.
+            if last is not None and (self._stream is None or self._stream[0] is not last):
+                self._flush()
+                self._stream = (last, [last["text"]])
+            assert self._stream is not None
+            self._stream[1].append(msg["content"]["text"])
+            return last
+        self._flush()
         return super().output(outs, msg, display_id, cell_index)
+
+    def _flush(self) -> None:
+        if self._stream is not None:
+            output, parts = self._stream
+            output["text"], self._stream = "".join(parts), None
 
 
 def _size(content: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from mlrepro_nb.errors import KernelError
@@ -50,6 +51,17 @@ def kernel_name(nb: NotebookNode, kernel: str | None = None) -> str:
         if NATIVE in installed:
             remedy += "; or run it in this one: --kernel python3"
     raise KernelError(f"The notebook's kernel {wanted!r} is not installed on this machine.", remedy)
+
+
+def interpreter(name: str) -> str | None:
+    """Return the program that an installed kernelspec starts, None where there is none."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    try:
+        argv = KernelSpecManager().get_kernel_spec(name).argv
+    except NoSuchKernel:
+        return None
+    return shutil.which(argv[0]) if argv else None
 
 
 def kernel_language(name: str) -> str:

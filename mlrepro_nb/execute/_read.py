@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlrepro_nb.errors import NotebookError
+from mlrepro_nb.execute._messages import shallow
 from mlrepro_nb.model import digest_text
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def _complete(path: Path, index: int, cell: Any) -> None:
         ):
             raise NotebookError(f"{wrong} has outputs that are none.", _RESAVE)
         for output in outputs:
+            shallow(output)
             _complete_output(output)
         if not isinstance(cell.get("execution_count"), int):
             cell["execution_count"] = None

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,8 +22,11 @@ from mlrepro_nb.capture.data.deep import traced
 from mlrepro_nb.capture.secrets import unsealed
 from mlrepro_nb.errors import KernelError
 from mlrepro_nb.execute._deep import Tracing
+from mlrepro_nb.execute._environment import prepare
 from mlrepro_nb.execute._kernelspec import kernel_language, kernel_name
+from mlrepro_nb.execute._nursery import manager
 from mlrepro_nb.execute._parameters import check_parameters
+from mlrepro_nb.execute.limits import Limits
 from mlrepro_nb.model import Report, Step, silent
 from mlrepro_nb.store import read_events
 
@@ -32,15 +36,22 @@ if TYPE_CHECKING:
 _IOPUB_TIMEOUT = 30
 _START_TIMEOUT = 120
 
-# Runs inside the kernel, before any cell. The interpreter may be one that lacks
-# mlrepro_nb: then the notebook runs unrecorded.
-_CONFIG = """\
-c = get_config()
-import importlib.util as _u
-if _u.find_spec("mlrepro_nb") is not None:
-    c.IPKernelApp.extensions = ["mlrepro_nb"]
-del _u
-"""
+
+class Confinement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a kernel comes from, what it may take, and what of it is measured."""
+
+    nursery: Any
+    limits: Limits = Limits()
+    folder: Path | None = None
+    """The scratch folder, which also takes the notebook's temporary files."""
+    baseline: int = 0
+    """Bytes that were in it at the beginning."""
+    fresh: bool = False
+    """Start the interpreter anew, so that all that is drawn when one starts is, too."""
+    interpreter: str | None = None
+    """Python to use instead of the kernelspec's."""
+    extra: tuple[str, ...] = ()
+    """Folders at the end of its ``sys.path``."""
 
 
 class CellError(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +83,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """RFC 3339, UTC."""
     duration: float
     kernel: str
+    truncated: tuple[int, ...] = ()
+    """Cells, by their index in the notebook as given, of which not all output was kept."""
     gaps: tuple[str, ...] = ()
     """What was not captured or kept, one sentence each."""
     secrets: tuple[str, ...] = ()
@@ -92,6 +105,7 @@ def run(
     startup: str = "",
     recorded: bool = True,
     deep: bool = False,
+    confined: Confinement | None = None,
     report: Report = silent,
 ) -> Execution:
     """Run a notebook top to bottom in a fresh kernel.
@@ -125,6 +139,9 @@ def run(
     deep : bool
         Whether strace follows the kernel, so that no file that it or a child of it
         opens escapes the record.
+    confined : Confinement, optional
+        Has the kernel come from a nursery and keep within limits; a kernel that does not is
+        a ``DeadKernelError`` that says which limit it was.
 
     Raises
     ------
@@ -143,24 +160,25 @@ def run(
     started, clock, key = datetime.now(timezone.utc), time.monotonic(), os.urandom(32).hex()
     with tempfile.TemporaryDirectory(prefix="mlrepro-", ignore_cleanup_errors=True) as folder:
         journal = Path(folder) / "events.jsonl"
-        profile = Path(folder) / "ipython" / "profile_default"
-        profile.mkdir(parents=True)
-        config = (_CONFIG if recorded else "c = get_config()\n") + startup
-        (profile / "ipython_kernel_config.py").write_text(config, encoding="utf-8")
-        variables = {
-            **os.environ,
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-            **environment,
-            "IPYTHONDIR": str(profile.parent),
-            "MLREPRO_EVENTS": str(journal),
-            "MLREPRO_MODE": mode,
-            "MLREPRO_KEY": key,
-        }
+        variables = prepare(
+            Path(folder),
+            recorded=recorded,
+            startup=startup,
+            users=confined is not None and confined.limits.startup_files,
+            variables={
+                **environment,
+                "MLREPRO_EVENTS": str(journal),
+                "MLREPRO_MODE": mode,
+                "MLREPRO_KEY": key,
+            },
+        )
         tracing = Tracing(Path(folder)) if deep else None
         client = _client(
             executed, name, report, timeout, total_timeout, allow_errors=allow_errors,
             **(_under(tracing, variables, str(journal)) if tracing is not None else {}),
         )  # fmt: skip
+        if confined is not None and tracing is None:
+            _confine(client, confined, Path(folder), variables)
         _execute(client, cwd, variables, str(journal))
         told = read_events(journal)
         events = [(kind, data) for kind, data in told if kind != "secrets"]
@@ -179,6 +197,7 @@ def run(
         started=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         duration=round(time.monotonic() - clock, 6),
         kernel=name,
+        truncated=tuple(p for i in client.capped if (p := positions[i]) is not None),
         gaps=tuple(_gaps(client, events, name, recorded=recorded, cut_short=cut_short)),
         secrets=tuple(
             {s for kind, data in told if kind == "secrets" for s in unsealed(str(data), key)}
@@ -235,8 +254,33 @@ def _under(tracing: Tracing, variables: dict[str, str], journal: str) -> dict[st
     return {"kernel_manager_class": tracing.manager(mark)}
 
 
+def _confine(client: Any, confined: Confinement, folder: Path, variables: dict[str, str]) -> None:
+    if confined.folder is not None:
+        temporary = confined.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        variables["TMPDIR"] = str(temporary)
+    if confined.interpreter is not None:
+        home = Path(confined.interpreter).parent
+        variables["PATH"] = f"{home}{os.pathsep}{variables.get('PATH', os.defpath)}"
+        variables["VIRTUAL_ENV"] = str(home.parent)
+    client.nursed = partial(
+        manager,
+        confined.nursery,
+        bounds=confined.limits,
+        sockets=folder,
+        folder=confined.folder,
+        baseline=confined.baseline,
+        fresh=confined.fresh,
+        interpreter=confined.interpreter,
+        extra=confined.extra,
+        started=client.kernels,
+    )
+
+
 def _execute(client: Any, cwd: Path, variables: dict[str, str], marker: str) -> None:
     with _tail() as (sink, said):
+        if client.nursed is not None:
+            client.kernel_manager_class = client.nursed(output=sink)
         try:
             client.execute(cwd=str(cwd), env=variables, stdout=sink, stderr=sink)
         except (RuntimeError, OSError) as error:
@@ -247,7 +291,11 @@ def _execute(client: Any, cwd: Path, variables: dict[str, str], marker: str) -> 
             ) from None
         finally:
             client.nb_man.notebook_complete()
-            _end_leftovers(marker)
+            for kernel in client.kernels:
+                kernel.kill()
+                kernel.wait()
+            if not client.kernels or any(kernel.vanished for kernel in client.kernels):
+                _end_leftovers(marker)
 
 
 @contextlib.contextmanager
@@ -286,7 +334,7 @@ def _end_leftovers(marker: str) -> None:
 def _error(
     client: Any, positions: tuple[int | None, ...], executed: NotebookNode
 ) -> CellError | None:
-    ended = client.ended or _first_error(executed)
+    ended = client.ended or first_error(executed)
     if ended is None:
         return None
     index, ename, evalue, traceback = ended
@@ -295,7 +343,7 @@ def _error(
     return CellError(index=positions[index], ename=ename, evalue=evalue, traceback=traceback)
 
 
-def _first_error(executed: NotebookNode) -> tuple[int, str, str, tuple[str, ...]] | None:
+def first_error(executed: NotebookNode) -> tuple[int, str, str, tuple[str, ...]] | None:
     """Return the first error that the run went over, except where its cell announces one."""
     for index, cell in enumerate(executed.cells):
         if "raises-exception" in (cell.metadata.get("tags") or ()):
@@ -316,6 +364,11 @@ def _gaps(
         yield (
             f"The run was not recorded: the interpreter of kernel {name!r} "
             "has no working mlrepro_nb."
+        )
+    if any(kernel.network == "guard" for kernel in client.kernels):
+        yield (
+            "The run was kept off the network by a guard in Python only: no network namespace "
+            "may be made here. Native code gets around it."
         )
     for index in client.capped:
         yield f"Cell {index} printed more than could be kept; the rest of its output is missing."

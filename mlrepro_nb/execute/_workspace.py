@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from mlrepro_nb.connect import git
 from mlrepro_nb.model import Report, Step, silent
 
 LARGEST = 4 << 30
@@ -47,6 +48,8 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """The project that it is a copy of."""
     base: Path
     """The temporary folder below which `source` is mirrored."""
+    size: int = 0
+    """Bytes of the project, as far as they were counted."""
     notes: tuple[str, ...] = ()
     """What is not as in the original, one sentence each."""
 
@@ -67,6 +70,7 @@ def workspace(
     outside: Iterable[Path] = (),
     report: Report = silent,
     largest: int = LARGEST,
+    commit: str | None = None,
 ) -> Iterator[Workspace]:
     """Yield a copy of a project, which is deleted at the end.
 
@@ -81,6 +85,13 @@ def workspace(
         relative place: they are linked.
     largest : int
         Bytes beyond which big files are linked, not copied.
+    commit : str, optional
+        Fill the copy with what git has of this commit, and nothing else of the project.
+
+    Raises
+    ------
+    ToolError
+        git does not have the commit.
 
     Notes
     -----
@@ -96,12 +107,16 @@ def workspace(
         link = size > largest or size > shutil.disk_usage(base).free * 0.8
         copier = _Copier(root, copy, base, link_big=link, link_folders=files > MANY)
         copier.keep = (keep or root).resolve()
-        copier.folder(root, copy)
-        with contextlib.suppress(OSError):
-            _git(root, copy)
+        if commit is not None:
+            git.checkout(str(root), commit, copy)
+            (base / (keep or root).resolve().relative_to("/")).mkdir(parents=True, exist_ok=True)
+        else:
+            copier.folder(root, copy)
+            with contextlib.suppress(OSError):
+                _git(root, copy)
         for path in outside:
             copier.link(path)
-        yield Workspace(root=copy, source=root, base=base, notes=tuple(copier.notes))
+        yield Workspace(root=copy, source=root, base=base, size=size, notes=tuple(copier.notes))
     finally:
         _remove(base)
 

@@ -7,6 +7,7 @@ writes into a notebook's file which record it is from.
 
 from mlrepro_nb.record._headless import record
 from mlrepro_nb.record._live import LiveSession, recover
+from mlrepro_nb.record._managed import record_managed
 from mlrepro_nb.record._stamp import Stamped, stamp
 
-__all__ = ["LiveSession", "Stamped", "record", "recover", "stamp"]
+__all__ = ["LiveSession", "Stamped", "record", "record_managed", "recover", "stamp"]

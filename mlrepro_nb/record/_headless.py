@@ -114,6 +114,21 @@ def record(
         report=report,
     )
     execution = _without_secrets(execution, parameters, redact=redact, report=report)
+    digest, made = keep(
+        execution, name=name, root=root, parameters=parameters, store=store, lock=lock,
+        rehash=rehash, report=report,
+    )  # fmt: skip
+    target = notebook if inplace else output
+    if target is not None:
+        write_atomically(target, _json(stamped(execution.nb, Stamp(record=digest))))
+    return digest, made
+
+
+def keep(
+    execution: Execution, *, name: str, root: Path | None, parameters: Mapping[str, Any],
+    store: Store, lock: bool = True, rehash: bool = False, report: Report = silent,
+) -> tuple[str, Record]:  # fmt: skip
+    """Keep the record of a run that has ended, and tell MLflow."""
     report(Step(message="keeping the record"))
     made = assemble(
         execution.events,
@@ -133,9 +148,6 @@ def record(
     digest = store.put(made)
     for line in tell_mlflow(made, digest, root, timeout=60.0):
         report(Step(message=line, log=True))
-    target = notebook if inplace else output
-    if target is not None:
-        write_atomically(target, _json(stamped(execution.nb, Stamp(record=digest))))
     return digest, made
 
 

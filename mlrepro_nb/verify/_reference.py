@@ -15,12 +15,10 @@ from mlrepro_nb.execute import cell_ids, read_notebook
 from mlrepro_nb.model import Record, revived
 from mlrepro_nb.store import Store, project_root
 from mlrepro_nb.verify.attribute import Seen
+from mlrepro_nb.verify.marks import read_marks
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
-
-_NOT_COMPARED_TAGS = frozenset({"skip-execution", "nbval-ignore-output", "nbval-skip"})
-_NOT_COMPARED_MARKS = ("NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP")
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,12 +174,16 @@ def check_output(output: Path | None, reference: Reference) -> None:
         raise UsageError(f"{output} cannot be written.", "Name a file in a folder that exists.")
 
 
-def reference_cells(reference: Reference) -> dict[int, Seen]:
-    """Return the code cells of a notebook with the outputs that are their reference."""
+def reference_cells(reference: Reference, *, lax: bool = False) -> dict[int, Seen]:
+    """Return the code cells of a notebook with the outputs that are their reference.
+
+    With `lax` only those are compared that are marked with ``NBVAL_CHECK_OUTPUT``.
+    """
     nb = reference.nb
     theirs = _aligned(nb, reference.outputs) if reference.outputs is not None else None
     whole = theirs.values() if theirs is not None else nb.cells
     stripped = not any(c.get("execution_count") for c in whole if c is not None)
+    announced = _allows_errors(nb)
     cells: dict[int, Seen] = {}
     for index, cell in enumerate(nb.cells):
         if cell.cell_type != "code":
@@ -200,8 +202,9 @@ def reference_cells(reference: Reference) -> dict[int, Seen]:
             stored=list(cell.get("outputs") or ()),
             count=cell.get("execution_count"),
             executed=ran,
-            compared=ran and _is_compared(cell),
+            compared=ran and _is_compared(cell, lax=lax),
             started=own,
+            may_raise=announced or read_marks(cell).raises,
         )
     return cells
 
@@ -224,12 +227,17 @@ def _aligned(nb: NotebookNode, other: NotebookNode) -> dict[int, Any]:
     return {index: code[position] for index, position in found.items()}
 
 
-def _is_compared(cell: Mapping[str, Any]) -> bool:
-    tags = {str(tag).lower() for tag in cell["metadata"].get("tags") or ()}
-    source = cell["source"]
-    if tags & _NOT_COMPARED_TAGS or any(mark in source for mark in _NOT_COMPARED_MARKS):
+def _allows_errors(nb: NotebookNode) -> bool:
+    """Whether a notebook says, as nbmake reads it, that any of its cells may raise."""
+    execution = nb.metadata.get("execution")
+    return isinstance(execution, dict) and execution.get("allow_errors") is True
+
+
+def _is_compared(cell: Mapping[str, Any], *, lax: bool) -> bool:
+    marks = read_marks(cell)
+    if not marks.compared or (lax and not marks.check):
         return False
-    lines = [line.strip() for line in source.splitlines()]
+    lines = [line.strip() for line in cell["source"].splitlines()]
     code = [line for line in lines if line and not line.startswith("#")]
     own = ("%mlrepro", "%load_ext mlrepro_nb", "%reload_ext mlrepro_nb", "%unload_ext mlrepro_nb")
     return not code or not all(line.startswith(own) for line in code)

@@ -15,11 +15,22 @@ from mlrepro_nb.capture import assemble
 from mlrepro_nb.capture.randomness.replay import VARIABLE as REPLAY
 from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.errors import MlreproError, ToolError, UsageError
-from mlrepro_nb.execute import CellError, Execution, Workspace, run, workspace
+from mlrepro_nb.execute import (
+    CellError,
+    Confinement,
+    Execution,
+    Workspace,
+    run,
+    workspace,
+)
 from mlrepro_nb.model import Record, Report, Step, digest_bytes
 from mlrepro_nb.store import write_atomically
+from mlrepro_nb.verify._inputs import restore_inputs
 from mlrepro_nb.verify._reference import Reference
+from mlrepro_nb.verify._surroundings import Surroundings
 from mlrepro_nb.verify.attribute.sources import string_literals
+from mlrepro_nb.verify.differential import Held
+from mlrepro_nb.verify.marks import SKIPPED, read_marks
 
 
 class Rerun(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,44 +45,66 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
     record: Record | None
     prefix: str
     gaps: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What was not as it was asked for, one sentence each."""
     duration: float
+    truncated: frozenset[int] = frozenset()
+    """Cells of which not all output was kept."""
 
 
 def rerun(
     reference: Reference, *, kernel: str | None, timeout: float | None, total: float | None,
-    report: Report, fed: bytes | None = None, restore: bool = False,
+    report: Report, surroundings: Surroundings, fed: bytes | None = None, restore: bool = False,
+    fresh: bool = False, held: Held | None = None,
 ) -> Rerun:  # fmt: skip
     """Run the notebook of a reference with the parameters of its reference run.
 
     What was recorded of its entropy is fed back where it is given as `fed`; with
     `restore` the inputs that the recorded run overwrote are put back, if they were kept.
+    What is `held` is held still in the kernel. A `fresh` run shares nothing with another one
+    that is drawn when an interpreter starts.
     """
+    held = held or Held()
+    where = surroundings
     outside = _outside(reference)
     with workspace(
-        reference.root, keep=reference.folder, outside=outside, report=report
+        reference.root, keep=reference.folder, outside=outside, report=report, commit=where.commit
     ) as scratch:
         path = scratch.path(reference.folder) / reference.path.name
         unrestored = _restore(reference, scratch) if restore else ()
+        if where.data == "recorded":
+            unrestored += restore_inputs(reference, scratch, report)
         execution = run(
-            reference.nb,
+            _written(_left_out(reference.nb), held),
             cwd=path.parent,
             parameters=reference.parameters,
-            kernel=kernel,
+            kernel=kernel or where.kernel,
             timeout=timeout,
             total_timeout=total,
             environment={
                 "MLREPRO_NOTEBOOK": str(path),
                 **_to_feed(fed, scratch.base, reference.record),
+                **held.variables,
             },
             allow_errors=True,
             mode="verify",
-            startup=_redirect(reference, scratch.base),
+            startup=_redirect(reference, scratch.base) + held.startup,
+            confined=Confinement(
+                nursery=where.nursery,
+                limits=where.limits,
+                folder=scratch.base,
+                baseline=scratch.size,
+                fresh=fresh,
+                interpreter=where.interpreter,
+                extra=where.extra,
+            ),
             report=report,
         )
         record, gaps = _record(execution, reference, scratch.root)
         prefix = str(scratch.base)
         nb = _mapped(execution.nb, scratch.original)
-        notes = (*execution.gaps, *gaps, *scratch.notes, *unrestored)
+        gaps = (*execution.gaps, *gaps)
+        notes = (*execution.gaps, *scratch.notes, *unrestored)
     outputs = {
         index: list(cell.outputs)
         for index, cell in zip(execution.positions, nb.cells, strict=True)
@@ -81,9 +114,35 @@ def rerun(
     if stopped is not None and stopped.ename not in ("DeadKernelError", "TimeoutError"):
         stopped = None
     return Rerun(
-        nb=nb, outputs=outputs, error=stopped, record=record, prefix=prefix, gaps=notes,
-        duration=execution.duration,
+        nb=nb, outputs=outputs, error=stopped, record=record, prefix=prefix, gaps=gaps,
+        notes=notes, duration=execution.duration,
     )  # fmt: skip
+
+
+def _left_out(nb: Any) -> Any:
+    """Return the notebook with the cells that are marked to be skipped tagged for the executor."""
+    skipped = [
+        index for index, cell in enumerate(nb.cells)
+        if cell.cell_type == "code" and read_marks(cell).skip
+        and SKIPPED not in (cell.metadata.get("tags") or ())
+    ]  # fmt: skip
+    if not skipped:
+        return nb
+    nb = copy.deepcopy(nb)
+    for index in skipped:
+        nb.cells[index].metadata["tags"] = [*(nb.cells[index].metadata.get("tags") or ()), SKIPPED]
+    return nb
+
+
+def _written(nb: Any, held: Held) -> Any:
+    """Return the notebook with the literals replaced that stand for the time."""
+    if held.now is None or not any(held.source(c.source) != c.source for c in nb.cells):
+        return nb
+    nb = copy.deepcopy(nb)
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.source = held.source(cell.source)
+    return nb
 
 
 def recorded_entropy(reference: Reference, report: Report) -> bytes | None:

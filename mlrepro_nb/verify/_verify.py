@@ -6,19 +6,22 @@ import functools
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from mlrepro_nb import stamp
 from mlrepro_nb.capture import MASK, mask_outputs
-from mlrepro_nb.execute import portable
+from mlrepro_nb.execute import Limits, Nursery, portable
 from mlrepro_nb.model import (
     Cause,
     CellVerdict,
     Report,
     Step,
+    Trial,
     Verdict,
     Verification,
     silent,
@@ -32,11 +35,23 @@ from mlrepro_nb.verify._reference import (
     reference_cells,
 )
 from mlrepro_nb.verify._rerun import Rerun, recorded_entropy, rerun
+from mlrepro_nb.verify._surroundings import Surroundings, patience, surroundings
+from mlrepro_nb.verify._words import NEVER_REACHED
 from mlrepro_nb.verify.attribute import Case, Seen, attribute, needs_second_run, without_effect
 from mlrepro_nb.verify.attribute.recorded import recorded_outputs, stored_digests
 from mlrepro_nb.verify.attribute.sources import in_slice
-from mlrepro_nb.verify.compare import Context, Difference, compare_cell, without_noise
+from mlrepro_nb.verify.compare import (
+    Context,
+    Difference,
+    compare_cell,
+    widget_states,
+    without_noise,
+)
+from mlrepro_nb.verify.differential import Budget, Held, investigate
+from mlrepro_nb.verify.sanitize import read_sanitize
 
+_RERUNS = 6
+_RERUNS_SECONDS = 600.0
 _WORST: tuple[Verdict, ...] = ("bitwise", "within-tolerance", "inconclusive", "different", "failed")
 
 
@@ -52,9 +67,18 @@ def verify(
     reference: Path | None = None,
     rtol: float = 1e-9,
     atol: float = 1e-12,
+    sanitize: Path | None = None,
+    lax: bool = False,
     replay: bool = False,
     restore: bool = False,
     rehash: bool = False,
+    environment: Literal["current", "recorded"] = "current",
+    data: Literal["current", "recorded"] = "current",
+    commit: Literal["current", "recorded"] = "current",
+    limits: Limits | None = None,
+    nursery: Nursery | None = None,
+    reruns: int | None = None,
+    observe: Callable[[Case], object] | None = None,
     report: Report = silent,
 ) -> Verification:
     """Run a notebook again in a fresh kernel and say whether it gives the same.
@@ -80,7 +104,12 @@ def verify(
     reference : Path, optional
         An executed notebook whose outputs are the reference.
     rtol, atol : float
-        Floats agree within ``atol + rtol * |reference|``.
+        Floats agree within ``atol + rtol`` times the greater magnitude of the two.
+    sanitize : Path, optional
+        A file of regular expressions and what to put in place of what they match, before
+        outputs are compared, as ``pytest --nbval --nbval-sanitize-with`` reads it.
+    lax : bool
+        Compare the outputs of those cells only that are marked with ``NBVAL_CHECK_OUTPUT``.
     replay : bool
         Feed the entropy of the recorded run back, so that what it drew from
         unseeded generators is drawn again.
@@ -90,6 +119,22 @@ def verify(
     rehash : bool
         Read every file again to see whether it changed, also those whose status
         says that they did not.
+    environment : str
+        Where ``recorded``, run in an environment that is built from the record's lock.
+    data : str
+        Where ``recorded``, start from the inputs that the recorded run read; what cannot
+        be had is in the verification's notes.
+    commit : str
+        Where ``recorded``, run in a working copy of the record's commit.
+    limits : Limits, optional
+        What the notebook may take.
+    nursery : Nursery, optional
+        Where kernels come from; by default it is made for this one notebook.
+    reruns : int, optional
+        How many more runs there may be to tell the causes of what differs; by default as
+        many as take ten minutes, and six at most.
+    observe : callable, optional
+        Is given the cells with their outputs, once they are judged.
 
     Raises
     ------
@@ -97,12 +142,27 @@ def verify(
         There is nothing to run, or nothing to run it with.
     """
     begun = time.monotonic()
+    told = Context(rtol=rtol, atol=atol, sanitize=read_sanitize(sanitize) if sanitize else ())
     found = locate(target, store=store, notebook=notebook, outputs=reference)
     check_output(output, found)
-    cells = reference_cells(found)
+    if nursery is None:
+        with Nursery() as own:
+            return verify(
+                target, store=store, output=output, kernel=kernel, timeout=timeout,
+                total_timeout=total_timeout, notebook=notebook, reference=reference, rtol=rtol,
+                atol=atol, sanitize=sanitize, lax=lax, replay=replay, restore=restore,
+                rehash=rehash, environment=environment, data=data, commit=commit, limits=limits,
+                nursery=own, reruns=reruns, observe=observe, report=report,
+            )  # fmt: skip
+    where = surroundings(
+        found, nursery=nursery, limits=limits or Limits(), environment=environment, data=data,
+        commit=commit, report=report,
+    )  # fmt: skip
+    cells = reference_cells(found, lax=lax)
     run_again = functools.partial(
-        rerun, found, kernel=kernel, timeout=timeout, total=total_timeout, report=report,
-        fed=recorded_entropy(found, report) if replay else None, restore=restore,
+        rerun, found, kernel=kernel, timeout=timeout, total=patience(found, total_timeout),
+        report=report, surroundings=where, restore=restore,
+        fed=recorded_entropy(found, report) if replay else None,
     )  # fmt: skip
     first = run_again()
     case = Case(
@@ -110,11 +170,19 @@ def verify(
         notebook=found.path, prefix=first.prefix, language=found.nb.metadata.get("language_info"),
         store=found.store, rehash=rehash,
     )  # fmt: skip
-    tolerance = (rtol, atol)
-    _hold_against(case, first, tolerance)
-    if needs_second_run(case):
+    before = widget_states(found.outputs.metadata if found.outputs else found.nb.metadata)
+    told = replace(told, widgets=(before, widget_states(first.nb.metadata)))
+    _hold_against(case, first, told)
+    budget = Budget(left=_affordable(first.duration) if reruns is None else reruns)
+    trials: list[Trial] = []
+    if needs_second_run(case) and budget.allows():
         report(Step(message="running once more, to tell chance from change"))
-        _repeat(case, run_again(), tolerance)
+        budget.left -= 1
+        trials.append(Trial(why="to tell chance from change"))
+        _repeat(case, run_again(fresh=True), told)
+    trials += investigate(
+        case, _under_conditions(run_again, where, found, report), _same(case, told), budget
+    )
     causes = attribute(case)
     verdicts = [_verdict(cell, case, causes) for cell in case.cells.values()]
     overall = _overall(case, verdicts)
@@ -128,8 +196,11 @@ def verify(
         record=found.digest,
         rerun=again,
         cells=tuple(verdicts),
-        causes=_distinct(causes.values()) or _distinct(without_effect(case)),
+        causes=_distinct([*causes.values(), *_besides(case, causes)])
+        or _distinct(without_effect(case)),
+        trials=tuple(trials),
         executed=str(executed),
+        notes=first.notes,
         created=datetime.now(timezone.utc)
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),
@@ -137,20 +208,56 @@ def verify(
     )
     if found.store is not None:
         found.store.put(result)
+    if observe is not None:
+        observe(case)
     return result
 
 
-def _context(case: Case, index: int, tolerance: tuple[float, float]) -> Context:
+def _affordable(seconds: float) -> int:
+    """Return how many more runs of a notebook nobody minds who did not ask for them."""
+    return max(2, min(_RERUNS, int(_RERUNS_SECONDS / max(seconds, 1.0))))
+
+
+def _under_conditions(
+    run_again: Callable[..., Rerun], where: Surroundings, found: Reference, report: Report
+) -> Callable[[Held], dict[int, list[Mapping[str, Any]]]]:
+    def go(held: Held) -> dict[int, list[Mapping[str, Any]]]:
+        report(Step(message=f"running under conditions: {', '.join(held.conditions)}"))
+        more: dict[str, Any] = {}
+        if "replay" in held.conditions:
+            more["fed"] = recorded_entropy(found, report)
+        if "data" in held.conditions:
+            more["surroundings"] = replace(where, data="recorded")
+        return run_again(fresh=True, held=held, **more).outputs
+
+    return go
+
+
+def _same(
+    case: Case, told: Context
+) -> Callable[[int, list[Mapping[str, Any]], list[Mapping[str, Any]]], bool]:
+    def same(index: int, one: list[Mapping[str, Any]], other: list[Mapping[str, Any]]) -> bool:
+        return compare_cell(one, other, _context(case, index, told)).level != "different"
+
+    return same
+
+
+def _besides(case: Case, causes: Mapping[int, Cause | None]) -> list[Cause]:
+    """Return the further causes of cells that have several."""
+    return [c for i in sorted(case.confirmed) if causes.get(i) for c in case.confirmed[i][1:]]
+
+
+def _context(case: Case, index: int, told: Context) -> Context:
     upstream = case.flow.upstream(index)
-    return Context(
-        rtol=tolerance[0],
-        atol=tolerance[1],
+    return replace(
+        told,
         timed=bool(in_slice(case.sources, upstream, "timer")),
         identities=bool(in_slice(case.sources, upstream, "identity")),
+        entropy=bool(in_slice(case.sources, upstream, "entropy")),
     )
 
 
-def _hold_against(case: Case, first: Rerun, tolerance: tuple[float, float]) -> None:
+def _hold_against(case: Case, first: Rerun, told: Context) -> None:
     """Compare each cell of the rerun with its reference."""
     stopped = first.error
     for index, cell in case.cells.items():
@@ -161,11 +268,13 @@ def _hold_against(case: Case, first: Rerun, tolerance: tuple[float, float]) -> N
             }  # fmt: skip
             continue
         cell.outputs = first.outputs.get(index, [])
+        cell.truncated = index in first.truncated
         before, after = raised(cell.reference), raised(cell.outputs)
-        if after is not None and (before is None or before["ename"] != after["ename"]):
+        failed = after is not None and (before is None or before["ename"] != after["ename"])
+        if failed and not cell.may_raise:
             cell.error = after
         elif cell.compared:
-            cell.difference = _compare(case, cell, tolerance)
+            cell.difference = _compare(case, cell, told)
     if stopped is not None:
         _blame_only_first(case, stopped.index)
 
@@ -179,7 +288,7 @@ def _blame_only_first(case: Case, index: int | None) -> None:
             cell.difference = None
 
 
-def _compare(case: Case, cell: Seen, tolerance: tuple[float, float]) -> Difference:
+def _compare(case: Case, cell: Seen, told: Context) -> Difference:
     if not cell.reference and not cell.stored:
         # An interactive record keeps digests only, and the file's outputs were stripped.
         recorded = recorded_outputs(case, cell.index)
@@ -189,7 +298,7 @@ def _compare(case: Case, cell: Seen, tolerance: tuple[float, float]) -> Differen
             return Difference(
                 level="different", where="digest", before="the recorded output", after="another"
             )
-    context = _context(case, cell.index, tolerance)
+    context = _context(case, cell.index, told)
     difference = compare_cell(cell.reference, cell.outputs, context)
     if difference.level == "different" and MASK in str(cell.reference):
         # The outputs that a record keeps have their secrets masked.
@@ -198,16 +307,20 @@ def _compare(case: Case, cell: Seen, tolerance: tuple[float, float]) -> Differen
     return difference
 
 
-def _repeat(case: Case, second: Rerun, tolerance: tuple[float, float]) -> None:
+def _repeat(case: Case, second: Rerun, told: Context) -> None:
     """Note which cells a second clean run gives otherwise, and what differs besides."""
     for cell in case.cells.values():
         if not cell.differs or cell.error is not None:
             continue
-        context = _context(case, cell.index, tolerance)
+        context = _context(case, cell.index, told)
+        own = widget_states(second.nb.metadata)
         again = second.outputs.get(cell.index, [])
-        cell.repeats = compare_cell(cell.outputs, again, context).level != "different"
+        twice = replace(context, widgets=(told.widgets[1], own))
+        varied = compare_cell(cell.outputs, again, twice)
+        cell.repeats = varied.level != "different"
         kinds = {s.kind for s in in_slice(case.sources, case.flow.upstream(cell.index))}
-        if cell.repeats or kinds & {"random", "hash"}:
+        # The same items in another order: what stands where they agree by chance is no change.
+        if cell.repeats or kinds & {"random", "hash"} or "order" in varied.hints:
             continue
         # Times and addresses are one thing; what else differs from the reference another.
         before, after = without_noise(cell.reference, cell.outputs, again, context)
@@ -224,10 +337,12 @@ def _verdict(cell: Seen, case: Case, causes: Mapping[int, Cause | None]) -> Cell
         verdict, detail = "failed", f"{cell.error['ename']}: {cell.error['evalue']}"[:200]
     elif cell.differs and cause is None:
         verdict, detail = "within-tolerance", "only how long it took differs"
+    elif cell.truncated and not cell.differs:
+        verdict, detail = "inconclusive", "it printed more than is kept: only that was compared"
     elif cell.difference is not None:
         verdict, detail = cell.difference.level, cell.difference.detail or None
     elif _never_reached(cell, case):
-        verdict, detail = "failed", "the run ended before it"
+        verdict, detail = "failed", NEVER_REACHED
         cause = next((found for found in causes.values() if found is not None), None)
     elif not cell.executed:
         verdict, detail = "inconclusive", "not executed in the reference: not compared"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from mlrepro_nb.model import REPRODUCED, Verification
 
+NEVER_REACHED = "the run ended before it"
+"""What is said of a cell that was not run because the kernel was gone."""
+
 
 def sentence(found: Verification) -> str:
     """Return the verdict in a sentence."""

@@ -43,6 +43,10 @@ class Fault:
     before: dict[int, str] = field(default_factory=dict)
     """With `recorded`: the sources that the cells had."""
     verdicts: tuple[str, ...] = ()
+    also: tuple[tuple[str, int | None], ...] = ()
+    """Further causes that are named."""
+    slow: bool = False
+    """Left to the benchmark: it takes many reruns."""
 
 
 def order(cells: list[str], *indices: int) -> list[tuple[int | None, str]]:
@@ -299,6 +303,30 @@ def build() -> list[Fault]:
     add("exception/assert", ["import os", "assert os.path.exists('flag')", "print('ok')"],
         ("exception", 1), files={"flag": ""}, after={"flag": None})  # fmt: skip
 
+    # --- what only reruns can tell apart
+    cells = ["from made import rows", "print(rows())"]
+    module = "def rows():\n    names = set('the quick brown fox jumps over lazy dogs'.split())\n    return list(names)\n"
+    add("hash-seed/in-a-module", cells, ("hash-seed", 1), files={"made.py": module})
+    cells = ["import random, uuid", "draw = random.random()",
+             "names = list(set('the quick brown fox jumps over lazy dogs'.split()))",
+             "print(names)", "print(round(draw, 3) > 2, len(names))"]  # fmt: skip
+    add("hash-seed/beside-unused-draw", cells, ("hash-seed", 2), slow=True)
+    cells = ["import random", "words = 'the quick brown fox jumps over lazy dogs'.split()",
+             "noise = random.random()\nseen = set(words)", "first = sorted(seen)[0] + str(noise > 2)\nprint(first, list(seen))"]  # fmt: skip
+    add("hash-seed/with-a-draw-that-does-not-show", cells, ("hash-seed", 2))
+    cells = ["import random\nfrom datetime import datetime", "value = random.random()\nat = datetime.now()",
+             "print('drawn', value)", "print('at', at)"]  # fmt: skip
+    add(
+        "several/draw-and-clock", cells, ("unseeded-randomness", 1), also=(("clock", 1),), slow=True
+    )
+    cells = ["from concurrent.futures import ThreadPoolExecutor, as_completed\nimport os, time",
+             "def work(n):\n    time.sleep(os.getpid() * (n + 3) % 7 / 50)\n    return n",
+             "with ThreadPoolExecutor(8) as pool:\n    print([f.result() for f in as_completed([pool.submit(work, n) for n in range(8)])])"]  # fmt: skip
+    add("parallel-reduction/completion", cells, ("parallel-reduction", 2), slow=True)
+    cells = ["import os", "total = ''.join(n[0] for n in os.listdir('parts'))", "print(total)"]
+    add("listing-order/joined", cells, ("listing-order", 1), files={f"parts/{n}.csv": n for n in "bdaceghf"},
+        edit=listed_in_order, slow=True)  # fmt: skip
+
     # --- benign: nothing to report
     add(
         "benign/addresses",
@@ -355,6 +383,11 @@ def build() -> list[Fault]:
     cells = ["# scratch", "n = 3", "n = 3\nprint(n)"]
     add("benign/ran-twice", cells, None, ran=order(cells, 0, 1, 2, 2))
     return faults
+
+
+def listed_in_order(nb: dict) -> None:
+    """Have the reference be of a file system that lists files by name."""
+    nb["cells"][2]["outputs"][0]["text"] = "abcdefgh\n"
 
 
 def reencode(nb: dict) -> None:

@@ -210,7 +210,7 @@ def test_the_command(folder):
     told = json.loads(result.stdout)
     assert {"verdict", "notebook", "record", "cells", "causes"} <= set(told)
     assert [c["index"] for c in told["cells"]] == [0, 1]
-    assert set(told["cells"][1]["cause"]) == {"kind", "cell", "subject", "evidence", "fix"}
+    assert {"kind", "cell", "subject", "evidence", "fix"} <= set(told["cells"][1]["cause"])
     assert told["cells"][0]["cause"] is None
     result = CliRunner().invoke(main, ["verify", str(path)])
     assert result.exit_code == 1

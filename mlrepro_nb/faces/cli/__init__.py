@@ -21,6 +21,7 @@ _COMMANDS = {
     "show": "Print one record.",
     "diff": "Say what changed between two records.",
     "stamp": "Write into a notebook's file which record it is from.",
+    "key": "Make a key pair that signs what goes beside an image.",
     "kernel": "Install a kernel that records and has all settings in time.",
 }
 

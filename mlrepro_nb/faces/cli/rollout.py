@@ -37,6 +37,14 @@ def _variables(ctx: click.Context, parameter: click.Parameter, value: Any) -> di
     "--secret", "secrets", multiple=True, metavar="NAME[:KEY]",
     help="A Secret as variables, or one key of it ([VARIABLE=]NAME:KEY).",
 )  # fmt: skip
+@click.option(
+    "--data-secret", "data_secrets", multiple=True, metavar="NAME[:KEY]",
+    help="As --secret, for the init step alone that fetches the data.",
+)  # fmt: skip
+@click.option(
+    "--data-claim", metavar="NAME",
+    help="A PersistentVolumeClaim that has the data, or gets it.  [default: fetched for each pod]",
+)  # fmt: skip
 @click.option("--pull-secret", help="A Secret to pull the image with.")
 @click.option(
     "--allow-from", multiple=True, metavar="NAMESPACE", help="Whose pods may call the service."

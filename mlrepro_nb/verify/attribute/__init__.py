@@ -5,6 +5,18 @@ cell may be nondeterministic.
 """
 
 from mlrepro_nb.verify.attribute._attribute import attribute, needs_second_run, without_effect
-from mlrepro_nb.verify.attribute.case import Case, Seen
+from mlrepro_nb.verify.attribute.case import Case, Output, Seen
+from mlrepro_nb.verify.attribute.differences import circumstantial, of_condition
+from mlrepro_nb.verify.attribute.differences import drawn as draws
 
-__all__ = ["Case", "Seen", "attribute", "needs_second_run", "without_effect"]
+__all__ = [
+    "Case",
+    "Output",
+    "Seen",
+    "attribute",
+    "circumstantial",
+    "draws",
+    "needs_second_run",
+    "of_condition",
+    "without_effect",
+]

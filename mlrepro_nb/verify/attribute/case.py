@@ -22,15 +22,19 @@ class Seen:
     def __init__(
         self, *, index: int, id: str | None, source: str, reference: Sequence[Output],  # noqa: A002
         stored: Sequence[Output], count: int | None, executed: bool, compared: bool,
-        started: str | None = None,
+        started: str | None = None, may_raise: bool = False,
     ) -> None:  # fmt: skip
         self.index, self.id, self.source = index, id, source
         self.reference, self.stored = reference, stored
         self.count, self.executed, self.compared, self.started = count, executed, compared, started
+        self.may_raise = may_raise
+        """The cell is marked so: an exception is its output, not a failure."""
         self.outputs: Sequence[Output] = ()
         self.difference: Difference | None = None
         self.error: Output | None = None
         """The error of the rerun that the reference has not."""
+        self.truncated = False
+        """Whether the rerun printed more than is kept."""
         self.repeats: bool | None = None
         """Whether a second clean run gave what the first gave; None while there was none."""
 
@@ -72,6 +76,8 @@ class Case:
         self.prefix = prefix
         """What stands before the project's path where the rerun happened."""
         self.language = language or {}
+        self.confirmed: dict[int, list[Cause]] = {}
+        """Of cells whose cause reruns have told: all that hold."""
         self.flow = Flow([read_cell(cell.index, cell.source) for cell in cells.values()])
 
     @cached_property

@@ -56,7 +56,7 @@ def _missing_path(case: Case, index: int, path: str, ename: str) -> Cause:
         written = _absolute_literal(case, index, shown)
         if written is not None:
             cell, literal = written
-            found = _same_name(case, shown)
+            found = same_name(case, shown)
             return cause(
                 "absolute-path", cell, shown,
                 f"Cell {cell} names {literal!r}, a path of the machine that it was written on"
@@ -65,7 +65,7 @@ def _missing_path(case: Case, index: int, path: str, ename: str) -> Cause:
                 "Keep the file in the project and use a path relative to the notebook",
             )  # fmt: skip
     name = _relative(case, shown)
-    elsewhere = _same_name(case, shown)
+    elsewhere = same_name(case, shown)
     known = _known(case, name)
     return cause(
         "missing-file", index, name,
@@ -105,7 +105,8 @@ def _exists(case: Case, path: str) -> bool:
         return False
 
 
-def _same_name(case: Case, path: str) -> str | None:
+def same_name(case: Case, path: str) -> str | None:
+    """Return the project's file of the same name, relative to the notebook."""
     name = re.split(r"[/\\]", path)[-1]
     if not name or any(c in name for c in "*?[]"):
         return None

@@ -3,115 +3,141 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlrepro_nb.verify.compare._difference import EXACT, NEAR, PLAIN, Context, Difference, worst
-from mlrepro_nb.verify.compare._html import compare_html, has_table
-from mlrepro_nb.verify.compare._image import compare_images
-from mlrepro_nb.verify.compare._json import compare_json
+import msgspec
+
+from mlrepro_nb.verify.compare._difference import (
+    EXACT,
+    NEAR,
+    PLAIN,
+    Context,
+    Difference,
+    differing,
+    worst,
+)
+from mlrepro_nb.verify.compare._errors import compare_errors
+from mlrepro_nb.verify.compare._json import compare_json, identical
+from mlrepro_nb.verify.compare._outputs import Output, Shown, as_shown, text_of
+from mlrepro_nb.verify.compare._stderr import compare_stderr
 from mlrepro_nb.verify.compare._svg import compare_svg
-from mlrepro_nb.verify.compare._text import compare_text
+from mlrepro_nb.verify.compare._widgets import VIEW, compare_widgets
+from mlrepro_nb.verify.compare.html import compare_html, has_table
+from mlrepro_nb.verify.compare.picture import compare_images
+from mlrepro_nb.verify.compare.text import compare_text
 
-_OWN = "application/vnd.mlrepro."
-_WIDGET = "application/vnd.jupyter.widget-view+json"
-_PICTURES = ("image/png", "image/jpeg")
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff")
 _LOST_SHARE = 0.5
-
-Output = Mapping[str, Any]
+# When a PDF was made and by what, and the id that hangs on it.
+_PDF = re.compile(
+    r"/(?:CreationDate|ModDate|Producer|Creator)\s?\([^)]{0,200}\)|/ID\s?\[[^\]]{0,200}\]"
+)
 
 
 def compare_cell(
     reference: Sequence[Output], outputs: Sequence[Output], context: Context = PLAIN
 ) -> Difference:
-    """Compare what a cell printed, showed and raised; standard error is not compared."""
-    if list(reference) == list(outputs):
+    """Compare what a cell printed, showed and raised.
+
+    The richest form of a display decides: a specification, a picture, a page. The text
+    beside a page is compared, too, where the page is the same to the letter: it may have
+    been edited. That beside a picture or a widget only names an object.
+    """
+    if _as_written(reference, outputs):
         return EXACT
-    found = [
-        _stream(reference, outputs, context),
-        _errors(reference, outputs, context),
-        _shown(reference, outputs, context),
-    ]
-    difference = worst(found)
-    return NEAR if difference.level == "bitwise" else difference
+    before = as_shown(reference, context.sanitize)
+    after = as_shown(outputs, context.sanitize)
+    found = worst(
+        (
+            _stdout(before, after, context),
+            compare_errors(before.error, after.error, context),
+            _displays(before.displays, after.displays, context),
+            compare_stderr(before.stderr, after.stderr, context),
+        )
+    )
+    if found.level == "bitwise":
+        return msgspec.structs.replace(found, level="within-tolerance")
+    return found
+
+
+def _as_written(reference: Sequence[Output], outputs: Sequence[Output]) -> bool:
+    """Whether two cells' outputs are one, but for the order of an output's keys and MIME types.
+
+    A notebook's file has them sorted, a kernel sends them as it likes.
+    """
+    return len(reference) == len(outputs) and all(
+        identical(_sorted(before), _sorted(after))
+        for before, after in zip(reference, outputs, strict=True)
+    )
+
+
+def _sorted(output: Output) -> dict[str, Any]:
+    return {
+        key: dict(sorted(value.items())) if key == "data" and isinstance(value, dict) else value
+        for key, value in sorted(output.items())
+    }
 
 
 def printed(outputs: Sequence[Output], name: str = "stdout") -> str:
     """Return what a cell wrote to a stream."""
-    return "".join(
-        _text(output.get("text", ""))
-        for output in outputs
-        if output.get("output_type") == "stream" and output.get("name") == name
-    )
-
-
-def error_of(outputs: Sequence[Output]) -> Output | None:
-    """Return the error that ended a cell."""
-    return next((o for o in outputs if o.get("output_type") == "error"), None)
+    shown = as_shown(outputs)
+    return shown.stdout if name == "stdout" else shown.stderr
 
 
 def shown(outputs: Sequence[Output]) -> list[Mapping[str, Any]]:
     """Return the MIME bundles of a cell, our own and empty ones left out."""
-    return [
-        output["data"]
-        for output in outputs
-        if output.get("output_type") in ("execute_result", "display_data")
-        and output.get("data")
-        and not any(mime.startswith(_OWN) for mime in output["data"])
-    ]
+    return as_shown(outputs).displays
 
 
-def _stream(reference: Sequence[Output], outputs: Sequence[Output], context: Context) -> Difference:
-    before, after = printed(reference), printed(outputs)
-    difference = compare_text(before, after, context)
+def _stdout(before: Shown, after: Shown, context: Context) -> Difference:
+    difference = compare_text(before.stdout, after.stdout, context)
     if difference.level != "different":
         return difference
     hints = difference.hints
-    if before.strip() and len(after.strip()) < len(before.strip()) * _LOST_SHARE:
+    if _shrunk(before.stdout, after.stdout):
         hints |= {"lost"}
-    return _at("stdout", difference, hints)
+    return msgspec.structs.replace(difference, where="stdout", hints=hints)
 
 
-def _errors(reference: Sequence[Output], outputs: Sequence[Output], context: Context) -> Difference:
-    before, after = error_of(reference), error_of(outputs)
-    if before is None or after is None:
-        if before is after:
-            return EXACT
-        return Difference(
-            level="different", where="error", before=_raised(before), after=_raised(after)
-        )
-    if before["ename"] != after["ename"]:
-        return Difference(
-            level="different", where="error", before=_raised(before), after=_raised(after)
-        )
-    # The frames hold paths and line numbers of installed code: noise. The message is content,
-    # but libraries reword theirs.
-    difference = compare_text(before["evalue"], after["evalue"], context)
-    return difference if difference.level == "bitwise" else NEAR
+def _shrunk(before: str, after: str) -> bool:
+    had, has = len(before.strip()), len(after.strip())
+    return had > 0 and has < had * _LOST_SHARE
 
 
-def _raised(error: Output | None) -> str:
-    return f"{error['ename']}: {error['evalue']}" if error else "no error"
-
-
-def _shown(reference: Sequence[Output], outputs: Sequence[Output], context: Context) -> Difference:
-    before, after = shown(reference), shown(outputs)
-    found = [compare_bundle(one, other, context) for one, other in zip(before, after, strict=False)]
-    difference = worst(found)
+def _displays(
+    before: list[Mapping[str, Any]], after: list[Mapping[str, Any]], context: Context
+) -> Difference:
+    found = worst(compare_bundle(a, b, context) for a, b in zip(before, after, strict=False))
     if len(before) == len(after) or (
         # `execute_result` of a plot call came and went with matplotlib's versions.
-        difference.level != "different"
+        found.level != "different"
         and all(map(_trivial, before[len(after) :] + after[len(before) :]))
     ):
-        return difference
-    lost = frozenset({"lost"}) if len(after) < len(before) else frozenset[str]()
-    return Difference(
-        level="different",
-        where="display",
-        before=f"{len(before)} outputs",
-        after=f"{len(after)} outputs",
-        hints=lost,
-    )
+        if found.level == "different" and _reordered(before, after):
+            return msgspec.structs.replace(found, hints=found.hints | {"order"})
+        return found
+    return differing(
+        _counted(before), _counted(after), where="display",
+        hints={"lost"} if len(after) < len(before) else (),
+    )  # fmt: skip
+
+
+def _counted(displays: list[Mapping[str, Any]]) -> str:
+    pictures = sum(any(m.startswith("image/") for m in bundle) for bundle in displays)
+    return f"{len(displays)} outputs" + (f", {pictures} of them pictures" if pictures else "")
+
+
+def _reordered(before: list[Mapping[str, Any]], after: list[Mapping[str, Any]]) -> bool:
+    """Whether the same displays came in another order."""
+    if not 1 < len(before) == len(after) <= 200:
+        return False
+    return sorted(map(_told, before)) == sorted(map(_told, after))
+
+
+def _told(bundle: Mapping[str, Any]) -> str:
+    return text_of(dict(bundle))
 
 
 def compare_bundle(
@@ -120,40 +146,49 @@ def compare_bundle(
     """Compare two MIME bundles by the type that says most."""
     common = [mime for mime in before if mime in after]
     if not common:
-        return Difference(
-            level="different",
-            where="display",
-            before=", ".join(before),
-            after=", ".join(after),
-        )
-    if dict(before) == dict(after):
+        return differing(", ".join(before), ", ".join(after), where="display")
+    if identical(dict(before), dict(after)):
         return EXACT
-    deciding = _deciding(before, common)
-    if deciding == _WIDGET:
-        return NEAR
-    difference = _by_type(deciding, before[deciding], after[deciding], context)
-    if difference.level == "different":
-        return _at(deciding, difference, difference.hints)
-    return NEAR
+    pictures = [any(m.startswith("image/") for m in side) for side in (before, after)]
+    if pictures[0] != pictures[1]:
+        return differing(
+            ", ".join(before), ", ".join(after), where="display",
+            hints={"lost"} if pictures[0] else (),
+        )  # fmt: skip
+    found = EXACT
+    for mime in _deciding(before, after, common):
+        if found.level != "bitwise":
+            break
+        compared = _by_type(mime, before[mime], after[mime], context)
+        if compared.level == "different":
+            return msgspec.structs.replace(compared, where=mime)
+        found = worst((found, compared))
+    return NEAR if found.level == "bitwise" else found
 
 
-def _deciding(bundle: Mapping[str, Any], common: list[str]) -> str:
+def _deciding(
+    before: Mapping[str, Any], after: Mapping[str, Any], common: list[str]
+) -> tuple[str, ...]:
+    """Return the types that are compared, the richest first."""
+    if VIEW in common:
+        return (VIEW,)
     structured = [m for m in common if m.endswith("+json") or m == "application/json"]
+    # What bokeh and the like put there is empty: the page beside it draws.
+    structured = [m for m in structured if before[m] not in ({}, [], "", {"": ""})]
     pictures = [m for m in common if m.startswith("image/")]
-    html = _text(bundle.get("text/html", ""))
-    plain = _text(bundle.get("text/plain", ""))
-    if _WIDGET in common:
-        return _WIDGET
     if structured:
-        return structured[0]
+        return (structured[0],)
     if pictures:
-        return pictures[0]
-    if "text/html" in common and (has_table(html) or _opaque(plain) or "text/plain" not in common):
-        return "text/html"
-    for mime in ("text/plain", "text/latex", "text/markdown"):
-        if mime in common:
-            return mime
-    return common[0]
+        return (min(pictures, key=lambda m: m not in _PICTURES),)
+    plain = [m for m in ("text/plain", "text/latex", "text/markdown") if m in common][:1]
+    texts = [text_of(side.get("text/plain", "")).strip() for side in (before, after)]
+    if "text/html" in common:
+        if not plain or any(map(_opaque, texts)):
+            return ("text/html",)
+        if has_table(text_of(before["text/html"])) or has_table(text_of(after["text/html"])):
+            return ("text/html", "text/plain") if "text/plain" in common else ("text/html",)
+        return ("text/html", *plain)
+    return tuple(plain) or (common[0],)
 
 
 def _opaque(plain: str) -> bool:
@@ -162,41 +197,55 @@ def _opaque(plain: str) -> bool:
 
 
 def _trivial(bundle: Mapping[str, Any]) -> bool:
-    return set(bundle) == {"text/plain"} and _opaque(_text(bundle["text/plain"]).strip())
+    return set(bundle) == {"text/plain"} and _opaque(text_of(bundle["text/plain"]).strip())
 
 
 def _by_type(mime: str, before: Any, after: Any, context: Context) -> Difference:
-    if mime in _PICTURES:
-        return compare_images(_text(before), _text(after), context)
-    if mime == "image/svg+xml":
-        return compare_svg(_text(before), _text(after), context)
-    if mime == "text/html":
-        return compare_html(_text(before), _text(after), context)
+    if mime == VIEW:
+        return compare_widgets(before, after, context) or NEAR
     if mime.endswith("json"):
-        return compare_json(_loaded(before), _loaded(after), context)
-    return compare_text(_text(before), _text(after), context)
+        # Those of vendors are specifications of drawings, whose parts have drawn names.
+        drawn = mime.startswith("application/vnd.")
+        return compare_json(_loaded(before), _loaded(after), context, drawn=drawn)
+    old, new = text_of(before), text_of(after)
+    if mime in _PICTURES:
+        return compare_images(old, new, context)
+    if mime == "image/svg+xml":
+        return compare_svg(old, new, context)
+    if mime == "text/html":
+        found = compare_html(old, new, context)
+        if found.level == "different" and _shrunk(old, new):
+            return msgspec.structs.replace(found, hints=found.hints | {"lost"})
+        return found
+    if mime == "application/pdf":
+        return _pdf(old, new)
+    return compare_text(old, new, context)
+
+
+def _pdf(before: str, after: str) -> Difference:
+    import base64
+
+    if before == after:
+        return EXACT
+    try:
+        old, new = (base64.b64decode(text).decode("latin-1") for text in (before, after))
+    except ValueError:
+        return differing(f"{len(before)} characters", f"{len(after)} characters")
+    if _PDF.sub("", old) == _PDF.sub("", new):
+        return NEAR
+    return differing(f"{len(old)} bytes", f"{len(new)} bytes")
 
 
 def _loaded(value: Any) -> Any:
-    if isinstance(value, str):
+    if isinstance(value, str) or (isinstance(value, list) and _lines(value)):
         try:
-            return json.loads(value)
+            return json.loads(text_of(value))
         except (ValueError, RecursionError):
             return value
     return value
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return "".join(map(str, value))
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _at(where: str, difference: Difference, hints: frozenset[str]) -> Difference:
-    return Difference(
-        level="different",
-        where=where,
-        before=difference.before,
-        after=difference.after,
-        hints=hints,
-    )
+def _lines(value: list[Any]) -> bool:
+    """Whether a list holds the lines of one document, as nbformat stores it."""
+    return bool(value) and all(isinstance(line, str) for line in value) and any(
+        line.endswith("\n") for line in value)  # fmt: skip

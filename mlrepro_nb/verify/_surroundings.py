@@ -1,0 +1,83 @@
+"""Where and within what a notebook is run again."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from mlrepro_nb.errors import UsageError
+from mlrepro_nb.execute import NATIVE, Limits, Nursery
+from mlrepro_nb.model import Report
+from mlrepro_nb.verify._reference import Reference
+
+_LONG = 3600.0
+"""Seconds that any notebook may take; one that was recorded may take longer than it did then."""
+_TIMES = 10
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and within what a notebook is run again."""
+
+    nursery: Nursery
+    limits: Limits = Limits()
+    interpreter: str | None = None
+    """Python to use instead of the kernelspec's."""
+    extra: tuple[str, ...] = ()
+    """Folders for what that Python lacks of what a kernel and the recorder need."""
+    kernel: str | None = None
+    """The kernelspec to use instead of the notebook's, which may not be installed here."""
+    commit: str | None = None
+    """Of which the scratch copy is; by default it is of the project as it is."""
+    data: Literal["current", "recorded"] = "current"
+
+
+def surroundings(
+    reference: Reference, *, nursery: Nursery, limits: Limits,
+    environment: Literal["current", "recorded"], data: Literal["current", "recorded"],
+    commit: Literal["current", "recorded"], report: Report,
+) -> Surroundings:  # fmt: skip
+    """Make ready what a rerun is to happen in.
+
+    Raises
+    ------
+    UsageError
+        There is no record that says what was.
+    ToolError
+        The recorded environment cannot be built.
+    """
+    asked = {"--env recorded": environment, "--data recorded": data, "--commit recorded": commit}
+    wanted = [name for name, value in asked.items() if value == "recorded"]
+    record = reference.record
+    if wanted and record is None:
+        raise UsageError(
+            f"{reference.name} has no record, which {wanted[0]} needs.",
+            "Record it first: mlrepro record NOTEBOOK",
+        )
+    at = None
+    if commit == "recorded" and record is not None:
+        at = record.code.commit
+        if at is None:
+            raise UsageError(
+                f"{reference.name} was recorded outside git: there is no commit to go back to.",
+                "Drop --commit recorded.",
+            )
+    found = Surroundings(nursery=nursery, limits=limits, commit=at, data=data)
+    if environment == "recorded" and record is not None:
+        from mlrepro_nb.execute import environments
+
+        built = environments.build(record, reference.store, report)
+        found = msgspec.structs.replace(
+            found, interpreter=built.python, extra=built.extra, kernel=NATIVE
+        )
+    return found
+
+
+def patience(reference: Reference, total: float | None) -> float | None:
+    """Return how many seconds a notebook may take; infinitely many are None."""
+    if total is None:
+        record = reference.record
+        taken = record.results.duration if record is not None else None
+        total = max(_LONG, _TIMES * (taken or 0.0))
+    return None if math.isinf(total) else total

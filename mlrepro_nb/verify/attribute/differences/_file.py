@@ -1,0 +1,138 @@
+"""The file is not what ran: its code or its outputs were edited, or cells left out."""
+
+from __future__ import annotations
+
+import re
+
+from mlrepro_nb.model import Cause
+from mlrepro_nb.verify.attribute import order, recorded
+from mlrepro_nb.verify.attribute.case import Case, Seen, cause
+from mlrepro_nb.verify.attribute.differences._shown import hints, shown
+from mlrepro_nb.verify.compare import contradictory
+
+
+def edited_output(case: Case, index: int) -> Cause | None:
+    """The record knows what was printed, and the rerun printed that."""
+    found = recorded.edited_output(case, index)
+    cell = case.cells[index]
+    if found is None:
+        return None
+    again = recorded.stored_digests(cell.outputs) == recorded.recorded_outputs(case, index)
+    # Else both are off: what changed upstream says more.
+    return found if again else None
+
+
+def edited_source(case: Case, index: int) -> Cause | None:
+    edited, upstream = recorded.edited_cells(case), case.flow.upstream(index)
+    return next((edited[cell] for cell in sorted(edited) if cell in upstream), None)
+
+
+def lost(case: Case, index: int) -> Cause | None:
+    cell = case.cells[index]
+    if "lost" not in hints(case, index) or cell.difference is None:
+        return None
+    return cause(
+        "output-loss", index, f"output of cell {index}",
+        f"Cell {index} ran without an error and gave out less: {cell.difference.detail}",
+        f"See which branch of cell {index} was not taken, or which exception it swallows; "
+        "have it fail instead",
+    )  # fmt: skip
+
+
+def interrupted(case: Case, index: int) -> Cause | None:
+    error = next((o for o in case.cells[index].reference if o["output_type"] == "error"), None)
+    if error is None:
+        return None
+    if error["ename"] == "KeyboardInterrupt":
+        return cause(
+            "interrupted", index, "KeyboardInterrupt",
+            f"Cell {index} was interrupted in the reference run and ran to its end now",
+            f"Run cell {index} to its end and save",
+        )  # fmt: skip
+    return None
+
+
+def skipped(case: Case, index: int) -> Cause | None:
+    """A cell that the reference run left out feeds this one."""
+    if not any(cell.count for cell in case.cells.values()):
+        return None
+    for cell in sorted(case.flow.upstream(index) - {index}):
+        seen, flow = case.cells.get(cell), case.flow.by_index.get(cell)
+        if seen is None or seen.executed or flow is None or not flow.tree or not flow.tree.body:
+            continue
+        if flow.defines - set(flow.imports) or flow.mutates:
+            name = sorted(flow.defines | flow.mutates)[0]
+            return cause(
+                "skipped-cell", cell, name,
+                f"Cell {cell} sets {name!r} and was not run in the reference run",
+                f"Delete cell {cell}, or run the notebook from the top and save",
+            )  # fmt: skip
+    return None
+
+
+def unexplained(case: Case, cell: Seen) -> Cause:
+    """Nothing outside the file has changed: then the file was edited, its code or its outputs."""
+    index, flow = cell.index, case.flow.by_index[cell.index]
+    if contradictory(cell.reference) and not contradictory(cell.outputs):
+        return _pasted(cell, "its own forms (text, HTML) do not show the same numbers")
+    blamed = _localised(case, index)
+    missing = order.gaps(case)
+    if blamed in missing and len(missing) == 1 and case.cells[blamed].count != 1 + missing[blamed]:
+        names = ", ".join(sorted(flow.uses & _variables(case))) or "what it uses"
+        return cause(
+            "deleted-definition", blamed, names,
+            f"Cell {blamed} gave another result with {names}; an execution is missing right "
+            f"before its [{case.cells[blamed].count}], of a cell that is no longer there",
+            f"Put back the cell that ran before cell {blamed}, or run from the top and save",
+        )  # fmt: skip
+    own = re.findall(r"(?<![\w.])\d+\.?\d*|'[^']*'|\"[^\"]*\"", cell.source)
+    later = [
+        c for c in case.cells.values() if c.index > index and index in case.flow.upstream(c.index)
+    ]
+    agreeing = [c for c in later if c.compared and c.reference and not c.differs and not c.error]
+    if blamed == index and (agreeing or (not _constants(own) and not later)):
+        return _pasted(cell, "the code as it stands, run twice, gives something else, and what "
+                       "is computed from it agrees" if agreeing else
+                       "the code above it as it stands agrees everywhere else")  # fmt: skip
+    return cause(
+        "edited-after-run", blamed, f"cell {blamed}",
+        f"In a clean run the code of cell {blamed} as it stands does not give what is stored"
+        f"{shown(cell)}; nothing else that it depends on is seen to have changed",
+        f"Run the notebook from the top and save, or restore cell {blamed} from git",
+    )  # fmt: skip
+
+
+def _constants(literals: list[str]) -> bool:
+    return any(re.search(r"\d", text) for text in literals if not text.startswith(("'", '"')))
+
+
+def _variables(case: Case) -> set[str]:
+    return {name for cell in case.flow.cells for name in cell.defines - set(cell.imports)}
+
+
+def _pasted(cell: Seen, why: str) -> Cause:
+    return cause(
+        "edited-output", cell.index, f"output of cell {cell.index}",
+        f"The stored output of cell {cell.index} is not what its code gives{shown(cell)}: {why}",
+        f"Run cell {cell.index} again and save; outputs are not to be typed in",
+    )  # fmt: skip
+
+
+def _localised(case: Case, index: int) -> int:
+    """Return the first cell that all differing cells depend on and no agreeing one does."""
+    differing = [c.index for c in case.cells.values() if c.differs and c.repeats is not False]
+    shared = set(case.flow.upstream(index))
+    for other in differing:
+        upstream = case.flow.upstream(other)
+        if shared & upstream:
+            shared &= upstream
+    for cell in case.cells.values():
+        if cell.compared and cell.reference and not cell.differs and cell.error is None:
+            shared -= case.flow.upstream(cell.index)
+    edited = [i for i in shared if _computes(case, i)]
+    return min(edited) if edited else index
+
+
+def _computes(case: Case, index: int) -> bool:
+    flow = case.flow.by_index[index]
+    return bool(flow.defines - set(flow.imports) or flow.mutates or case.cells[index].differs)

@@ -1,0 +1,93 @@
+"""Tracebacks: the type, what the message tells, and the lines of the notebook's own code."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from mlrepro_nb.verify.compare._difference import EXACT, NEAR, Context, Difference, differing
+from mlrepro_nb.verify.compare._outputs import Output, text_of, words
+from mlrepro_nb.verify.compare.text import TOKEN, compare_text, masked, screen
+
+_ARROW = re.compile(r"^-{1,8}> ?\d+ (.*)$")
+_FRAME = re.compile(r"^(?:File |Cell |Input |/|~|[A-Za-z]:\\|<ipython-input)[^\n]{0,400}")
+_INSTALLED = re.compile(r"(?:site|dist)-packages|/lib/python3\.\d+/|<frozen |<__array_function__")
+_QUOTED = re.compile(r"'([^'\n]{1,200})'|\"([^\"\n]{1,200})\"|`([^`\n]{1,200})`")
+_ALIKE = 0.5
+
+
+def compare_errors(before: Output | None, after: Output | None, context: Context) -> Difference:
+    """Compare the errors that ended two runs of a cell.
+
+    The message is compared by what it tells: numbers and quoted names. Libraries
+    reword the rest. Of the frames those of installed code, whose paths and line
+    numbers are another in each environment, are left out.
+    """
+    if before is None or after is None:
+        if before is after:
+            return EXACT
+        return differing(_raised(before), _raised(after), where="error")
+    if _name(before) != _name(after):
+        return differing(_raised(before), _raised(after), where="error")
+    old, new = (text_of(error.get("evalue", "")) for error in (before, after))
+    message = compare_text(old, new, context)
+    if message.level == "different" and not _reworded(old, new, context):
+        return differing(_raised(before), _raised(after), where="error", hints=message.hints)
+    frames = _frames(before), _frames(after)
+    if frames[0] and frames[1] and frames[0] != frames[1]:
+        one, other = next(
+            ((a, b) for a, b in zip(*frames, strict=False) if a != b),
+            (f"{len(frames[0])} frames", f"{len(frames[1])} frames"),
+        )
+        return differing(f"raised at {one}", f"at {other}", where="error")
+    same = message.level == "bitwise" and before.get("traceback") == after.get("traceback")
+    return EXACT if same else NEAR
+
+
+def _raised(error: Output | None) -> str:
+    if error is None:
+        return "no error"
+    return f"{_name(error)}: {text_of(error.get('evalue', ''))[:400]}"
+
+
+def _name(error: Output) -> str:
+    # Whether a module is named before it changed with IPython's versions.
+    return text_of(error.get("ename", "")).rpartition(".")[2]
+
+
+def _reworded(before: str, after: str, context: Context) -> bool:
+    """Whether two messages tell the same in other words."""
+    old, new = _told(before, context), _told(after, context)
+    if old or new:
+        fewer, more = sorted((old, new), key=lambda told: sum(told.values()))
+        if not fewer or fewer - more:
+            return False
+    mine, theirs = (Counter(word.lower() for word in words(text)) for text in (before, after))
+    common, most = sum((mine & theirs).values()), max(sum(mine.values()), sum(theirs.values()))
+    return most == 0 or common >= _ALIKE * min(sum(mine.values()), sum(theirs.values())) > 0
+
+
+def _told(message: str, context: Context) -> Counter[str]:
+    """Return the values in a message: what it quotes, and its numbers."""
+    message = masked(message[:20_000], context)
+    quoted: list[Any] = ["".join(found) for found in _QUOTED.findall(message)]
+    rest = _QUOTED.sub(" ", message)
+    numbers = [m[0] for m in TOKEN.finditer(rest) if m.lastgroup in ("number", "version", "date")]
+    return Counter([*quoted, *numbers])
+
+
+def _frames(error: Output) -> list[str]:
+    """Return the lines at which the notebook's and the project's own code stood."""
+    traceback = error.get("traceback")
+    if not isinstance(traceback, list):
+        return []
+    found, own = [], True
+    for line in screen("\n".join(map(text_of, traceback))[:1_000_000]).split("\n"):
+        arrow = _ARROW.match(line)
+        if arrow:
+            if own:
+                found.append(" ".join(arrow[1].split("#")[0].split())[:200])
+        elif _FRAME.match(line):
+            own = not _INSTALLED.search(line)
+    return found

@@ -1,0 +1,11 @@
+"""Reruns under one changed condition at a time: what restores an output is its cause.
+
+`_plan` reads from the static evidence which conditions are worth a run, `_conditions` says
+what a condition is to a kernel, `_kernel` holds it there, `_search` runs and compares.
+"""
+
+from mlrepro_nb.verify.differential._conditions import Condition, Held, hold
+from mlrepro_nb.verify.differential._plan import Suspicion, suspicions
+from mlrepro_nb.verify.differential._search import Budget, investigate
+
+__all__ = ["Budget", "Condition", "Held", "Suspicion", "hold", "investigate", "suspicions"]

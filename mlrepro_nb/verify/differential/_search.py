@@ -1,0 +1,161 @@
+"""The reruns themselves: each tells of one condition whether a cell's output hangs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from mlrepro_nb.errors import MlreproError
+from mlrepro_nb.model import Trial
+from mlrepro_nb.verify.attribute import Case, Output, of_condition
+from mlrepro_nb.verify.differential._conditions import Condition, Held, hold
+from mlrepro_nb.verify.differential._plan import Suspicion, suspicions
+
+Outputs = dict[int, list[Output]]
+Go = Callable[[Held], Outputs]
+"""Runs the notebook under conditions and returns what its cells gave out."""
+Same = Callable[[int, list[Output], list[Output]], bool]
+"""Whether two outputs of a cell agree; the first is the reference's where they are told apart."""
+
+
+_REPLAY: tuple[Condition, ...] = ("replay",)
+
+
+class Budget(msgspec.Struct):
+    """How many reruns there may still be."""
+
+    left: int
+
+    def allows(self, count: int = 1) -> bool:
+        """Whether so many are left."""
+        return self.left >= count
+
+
+def investigate(case: Case, go: Go, same: Same, budget: Budget) -> list[Trial]:
+    """Run a case under conditions until the causes of its cells are sure; return what was run.
+
+    The causes are put into `case.confirmed`, several for a cell where several hold.
+    """
+    search = _Search(case, go, same, budget)
+    if any(cell.repeats is False for cell in case.cells.values()):
+        search.replay()
+        search.chance()
+    search.change()
+    return search.trials
+
+
+class _Search:
+    def __init__(self, case: Case, go: Go, same: Same, budget: Budget) -> None:
+        self.case, self.go, self.same, self.budget = case, go, same, budget
+        self.trials: list[Trial] = []
+
+    def replay(self) -> None:
+        """Feed back what the recorded run drew: what comes out as recorded hung on that."""
+        record = self.case.record
+        if record is None or record.randomness.replay is None or self.case.store is None:
+            return
+        wanted = [s for s in suspicions(self.case, chance=True) if s.condition == "seeds"]
+        if not wanted or not self.budget.allows():
+            return
+        outputs = self._run(_REPLAY, wanted[0].why)
+        restored = self._restored(outputs, wanted[0].cells)
+        self._name(restored, "seeds", "with the recorded entropy fed back it is as recorded")
+        self._note(restored)
+
+    def chance(self) -> None:
+        """Hold all suspects still, then let go of one at a time: what moves then hangs on it."""
+        left = [s for s in suspicions(self.case, chance=True) if s.cells - set(self.case.confirmed)]
+        if not left or not self.budget.allows(2):
+            return
+        left = left[: max(1, self.budget.left - 1)]
+        everything = tuple(s.condition for s in left)
+        cells = frozenset().union(*(s.cells for s in left)) - set(self.case.confirmed)
+        base = self._run(everything, _reasons(left))
+        if base is None:
+            return
+        if len(left) == 1:
+            again = self._run(everything, "whether nothing else is left to chance")
+            still = self._agree(base, again, cells)
+            self._name(still, left[0].condition, "two runs in which only that is fixed agree")
+            self._note(still)
+            return
+        moved: dict[int, list[Suspicion]] = {}
+        for suspect in left:
+            if not self.budget.allows():
+                break
+            rest = tuple(c for c in everything if c != suspect.condition)
+            outputs = self._run(rest, f"all but {suspect.condition} fixed: {suspect.why}")
+            if outputs is None:
+                continue
+            # What comes out as before does not hang on what was let go.
+            other = cells - self._agree(base, outputs, cells)
+            self._note(other)
+            for cell in other:
+                moved.setdefault(cell, []).append(suspect)
+        doubtful = {cell for cell, found in moved.items() if len(found) == len(left)}
+        if doubtful and self.budget.allows():
+            again = self._run(everything, "whether nothing else is left to chance")
+            still = self._agree(base, again, frozenset(doubtful))
+            moved = {c: found for c, found in moved.items() if c not in doubtful or c in still}
+        for cell, found in sorted(moved.items()):
+            for suspect in found:
+                self._name({cell}, suspect.condition, "with the other suspects fixed it alone "
+                           "changes the output")  # fmt: skip
+
+    def change(self) -> None:
+        """Put back one thing at a time, then all that was tried together."""
+        left = suspicions(self.case, chance=False)
+        open_cells = frozenset().union(*(s.cells for s in left)) if left else frozenset()
+        for suspect in left:
+            if not self.budget.allows():
+                return
+            outputs = self._run((suspect.condition,), suspect.why)
+            restored = self._restored(outputs, suspect.cells)
+            self._name(restored, suspect.condition, "under that condition it is as stored")
+            self._note(restored)
+            open_cells -= restored
+        if len(left) > 1 and open_cells and self.budget.allows():
+            every = tuple(s.condition for s in left)
+            restored = self._restored(self._run(every, "all of them together"), open_cells)
+            for suspect in left:
+                self._name(restored & suspect.cells, suspect.condition,
+                           f"with {' and '.join(every)} held it is as stored")  # fmt: skip
+            self._note(restored)
+
+    def _run(self, conditions: Collection[Condition], why: str) -> Outputs | None:
+        self.budget.left -= 1
+        try:
+            outputs = self.go(hold(conditions, self.case))
+        except MlreproError as error:
+            self.trials.append(Trial(conditions=tuple(conditions), why=why, problem=error.message))
+            return None
+        self.trials.append(Trial(conditions=tuple(conditions), why=why))
+        return outputs
+
+    def _restored(self, outputs: Outputs | None, cells: frozenset[int]) -> frozenset[int]:
+        return frozenset(
+            cell for cell in cells
+            if outputs is not None
+            and self.same(cell, list(self.case.cells[cell].reference), outputs.get(cell, []))
+        )  # fmt: skip
+
+    def _agree(
+        self, one: Outputs | None, other: Outputs | None, cells: frozenset[int]
+    ) -> frozenset[int]:
+        if one is None or other is None:
+            return frozenset()
+        return frozenset(c for c in cells if self.same(c, one.get(c, []), other.get(c, [])))
+
+    def _name(self, cells: Collection[int], condition: Condition, evidence: str) -> None:
+        for cell in sorted(cells):
+            found = of_condition(self.case, cell, condition, evidence)
+            self.case.confirmed.setdefault(cell, []).append(found)
+
+    def _note(self, cells: Collection[int]) -> None:
+        if self.trials:
+            self.trials[-1] = msgspec.structs.replace(self.trials[-1], told=tuple(sorted(cells)))
+
+
+def _reasons(suspects: list[Suspicion]) -> str:
+    return "; ".join(f"{s.condition}: {s.why}" for s in suspects)

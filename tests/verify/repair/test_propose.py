@@ -1,0 +1,113 @@
+"""Repairs are pure: from a case and its causes to edits, and from edits to a notebook."""
+
+import nbformat.v4 as v4
+
+from mlrepro_nb.verify.attribute import Case, Seen
+from mlrepro_nb.verify.attribute.case import cause
+from mlrepro_nb.verify.repair import applied, propose, source_diff
+
+
+def case_of(folder, *sources, counts=None):
+    cells = {
+        index: Seen(
+            index=index, id=None, source=source, reference=(), stored=(),
+            count=counts[index] if counts else index + 1, executed=True, compared=True,
+        )
+        for index, source in enumerate(sources)
+    }  # fmt: skip
+    return Case(
+        cells, record=None, rerun=None, root=folder, folder=folder, notebook=folder / "a.ipynb"
+    )
+
+
+def fixed(folder, kind, cell, subject, *sources, counts=None):
+    case = case_of(folder, *sources, counts=counts)
+    nb = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])
+    proposal = propose(case, [cause(kind, cell, subject, "evidence", "fix")], len(sources))
+    made = applied(nb, proposal.edits)
+    assert made.cells != nb.cells or not proposal.edits or proposal.edits[0].action == "outputs"
+    assert [c.source for c in nb.cells] == list(sources), "the original is not changed"
+    assert made == applied(nb, proposal.edits), "the same edits give the same file"
+    return [c.source for c in made.cells], proposal
+
+
+def test_cells_are_put_before_what_needs_them(tmp_path):
+    cells, _ = fixed(tmp_path, "out-of-order", 0, "b", "print(b)", "b = a + 1", "a = 1")
+    assert cells == ["a = 1", "b = a + 1", "print(b)"]
+
+
+def test_cells_are_put_into_the_order_in_which_they_ran(tmp_path):
+    cells, _ = fixed(
+        tmp_path, "out-of-order", 1, "x", "x = 1", "print(x)", "x = 10", counts=[1, 3, 2]
+    )
+    assert cells == ["x = 1", "x = 10", "print(x)"]
+
+
+def test_a_library_that_everybody_calls_so_is_imported(tmp_path):
+    cells, _ = fixed(tmp_path, "deleted-definition", 0, "np", "print(np.pi)")
+    assert cells == ["import numpy as np", "print(np.pi)"]
+
+
+def test_what_no_record_holds_is_left_to_a_person(tmp_path):
+    cells, proposal = fixed(tmp_path, "deleted-definition", 0, "vat", "print(vat)")
+    assert cells == ["print(vat)"]
+    assert proposal.refused[0].why.startswith("No record holds")
+
+
+def test_generators_are_seeded_in_plain_code(tmp_path):
+    cells, _ = fixed(
+        tmp_path, "unseeded-randomness", 1, "numpy.Generator",
+        "import numpy as np", "rng = np.random.default_rng()\nprint(rng.random())  # é",
+    )  # fmt: skip
+    assert cells == [
+        "import numpy\nnumpy.random.seed(0)",
+        "import numpy as np",
+        "rng = np.random.default_rng(0)\nprint(rng.random())  # é",
+    ]
+
+
+def test_a_path_of_another_machine_becomes_relative(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.csv").write_text("a\n")
+    cells, _ = fixed(
+        tmp_path, "absolute-path", 0, "/home/al/p/data/x.csv", "open('/home/al/p/data/x.csv')"
+    )
+    assert cells == ["open('data/x.csv')"]
+    cells, _ = fixed(
+        tmp_path, "absolute-path", 0, "/home/al/p/data/x.csv",
+        "BASE = '/home/al/p'\nopen(BASE + '/data/x.csv')",
+    )  # fmt: skip
+    assert cells == ["BASE = '.'\nopen(BASE + '/data/x.csv')"]
+
+
+def test_a_set_is_sorted_where_its_order_shows_only(tmp_path):
+    cells, _ = fixed(
+        tmp_path, "hash-seed", 0, "set order", "for w in set(words):\n    print(w)\nlen({1, 2})"
+    )
+    assert cells == ["for w in sorted(set(words), key=str):\n    print(w)\nlen({1, 2})"]
+    _, proposal = fixed(tmp_path, "hash-seed", 0, "set order", "seen = set(words)\nprint(seen)")
+    assert proposal.refused
+
+
+def test_a_listing_is_sorted(tmp_path):
+    cells, _ = fixed(
+        tmp_path, "listing-order", 0, "os.listdir",
+        "import os\nprint([f for f in os.listdir('p')])",
+    )  # fmt: skip
+    assert cells == ["import os\nprint([f for f in sorted(os.listdir('p'))])"]
+
+
+def test_every_cause_ends_in_an_edit_or_a_reason(tmp_path):
+    from mlrepro_nb.model import CAUSES
+
+    for kind in [k for group in CAUSES.values() for k in group]:
+        _, proposal = fixed(tmp_path, kind, 0, "x", "x = 1")
+        assert proposal.edits or proposal.refused, kind
+        assert all(edit.cause == kind for edit in proposal.edits)
+
+
+def test_the_difference_is_of_sources():
+    one = v4.new_notebook(cells=[v4.new_code_cell("a = 1")])
+    other = v4.new_notebook(cells=[v4.new_code_cell("a = 2")])
+    diff = source_diff(one, other, ("a.ipynb", "b.ipynb"))
+    assert "-a = 1\n+a = 2\n" in diff
