@@ -134,7 +134,8 @@ def _welch(s: float, n: int, t: float, m: int) -> tuple[float, float]:
     a, b = s * s / n, t * t / m
     if a + b == 0:
         return 0.0, float(n + m - 2)
-    return math.sqrt(a + b), (a + b) ** 2 / (a * a / (n - 1) + b * b / (m - 1))
+    share = a / (a + b)  # not their squares, which may be too small to be told from 0
+    return math.sqrt(a + b), 1 / (share * share / (n - 1) + (1 - share) ** 2 / (m - 1))
 
 
 def runs_needed(
