@@ -154,7 +154,7 @@ class Running:
         """Whether it can be connected to."""
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=60).close()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):
             return False
         return True
 

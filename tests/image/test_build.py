@@ -114,7 +114,8 @@ def wait(address: str, container: str) -> None:
             if ask(f"{address}/ping")[0] == 200:
                 return
         except OSError:
-            time.sleep(0.1)
+            pass
+        time.sleep(0.2)  # it answers from its start on, and 503 until it is ready
         if not run("ps", "--quiet", "--filter", f"id={container}").stdout:
             break
     logs = run("logs", container)

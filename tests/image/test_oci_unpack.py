@@ -262,7 +262,8 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
         kind="job", record="sha256:1", notebook="n.ipynb", python=VERSION, machine="x86_64",
         base="b", repository="r", version="1", build_id="1", created="", bytecode=False,
     )  # fmt: skip
-    made = _layers._dependencies(plan, wheels, cache, cache, silent)
+    place = _unpack.venv(_layers.site_packages(plan), plan.python)
+    made = _layers._dependencies(plan, place, wheels, cache, cache, silent)
     assert [m.title for m in made] == ["the other distributions", "bb"]
     found = []
     for layer in made:
