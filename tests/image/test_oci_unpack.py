@@ -279,5 +279,7 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
     assert f"{SITE[1:]}/cc.py" in found[0]
     assert [m.layer for m in made] == [
         m.layer
-        for m in _layers._dependencies(plan, wheels, cache, oci.Cache(tmp_path / "b"), silent)
+        for m in _layers._dependencies(
+            plan, place, wheels, cache, oci.Cache(tmp_path / "b"), silent
+        )
     ]
