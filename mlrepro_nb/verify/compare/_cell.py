@@ -30,6 +30,7 @@ from mlrepro_nb.verify.compare.text import compare_text
 
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff")
 _LOST_SHARE = 0.5
+_EMPTY: tuple[Any, ...] = ({}, [], "", {"": ""})
 # When a PDF was made and by what, and the id that hangs on it.
 _PDF = re.compile(
     r"/(?:CreationDate|ModDate|Producer|Creator)\s?\([^)]{0,200}\)|/ID\s?\[[^\]]{0,200}\]"
@@ -174,7 +175,7 @@ def _deciding(
         return (VIEW,)
     structured = [m for m in common if m.endswith("+json") or m == "application/json"]
     # What bokeh and the like put there is empty: the page beside it draws.
-    structured = [m for m in structured if before[m] not in ({}, [], "", {"": ""})]
+    structured = [m for m in structured if any(side[m] not in _EMPTY for side in (before, after))]
     pictures = [m for m in common if m.startswith("image/")]
     if structured:
         return (structured[0],)

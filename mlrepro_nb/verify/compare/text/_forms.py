@@ -18,12 +18,15 @@ _MOST_NUMERALS = 24
 _MOST_FORMS = 2000
 
 
+Spans = tuple[tuple[int, int], ...]
+
+
 class Forms:
-    """The forms of lines that were seen, each with the numbers in it that are noise."""
+    """The forms of lines that were seen, each with what stands between the noise in it."""
 
     def __init__(self, mask: Callable[[str, Context], str], context: Context) -> None:
         self._mask, self._context = mask, context
-        self._noise: dict[str, frozenset[int]] = {}
+        self._kept: dict[str, Spans] = {}
 
     def agree(self, one: str, other: str) -> bool:
         """Whether two lines of one form differ in noise alone; False where that is not known."""
@@ -32,26 +35,30 @@ class Forms:
         form = one.translate(_DIGITS)
         if form != other.translate(_DIGITS):
             return False
-        noise = self._noise.get(form)
-        if noise is None:
+        kept = self._kept.get(form)
+        if kept is None:
             # Which addresses are this machine's hangs on their digits.
-            if len(self._noise) >= _MOST_FORMS or "0.0.0.0" in form:
+            if len(self._kept) >= _MOST_FORMS or "0.0.0.0" in form:
                 return False
-            noise = self._noise[form] = self._of(form)
-        old, new = _NUMERAL.findall(one), _NUMERAL.findall(other)
+            kept = self._kept[form] = self._of(form)
         return all(
-            a == b or i in noise or close_numerals(a, b, self._context)
-            for i, (a, b) in enumerate(zip(old, new, strict=True))
+            one[start:end] == other[start:end] or self._close(one[start:end], other[start:end])
+            for start, end in kept
         )
 
-    def _of(self, form: str) -> frozenset[int]:
+    def _close(self, one: str, other: str) -> bool:
+        # The same form, cut at the same places: as many numerals.
+        pairs = zip(_NUMERAL.findall(one), _NUMERAL.findall(other), strict=True)
+        return all(a == b or close_numerals(a, b, self._context) for a, b in pairs)
+
+    def _of(self, form: str) -> Spans:
         places = list(_NUMERAL.finditer(form))
         if len(places) > _MOST_NUMERALS:
-            return frozenset()
-        masked, found = self._mask(form, self._context), set()
-        for index, place in enumerate(places):
-            other = place[0].replace("0", "1")
-            line = form[: place.start()] + other + form[place.end() :]
+            return ((0, len(form)),)
+        masked, kept, start = self._mask(form, self._context), [], 0
+        for place in places:
+            line = form[: place.start()] + place[0].replace("0", "1") + form[place.end() :]
             if self._mask(line, self._context) == masked:
-                found.add(index)
-        return frozenset(found)
+                kept.append((start, place.start()))
+                start = place.end()
+        return (*kept, (start, len(form)))

@@ -176,7 +176,7 @@ def mask_measured_columns(lines: list[str]) -> list[str]:
     """Mask the columns of printed tables whose headings say that a library measured them."""
     done = lines
     for at, line in enumerate(lines):
-        if "time" not in line and "per_sec" not in line:
+        if "_time" not in line and "_sec" not in line and "runtime" not in line:
             continue
         for head in _WORD.finditer(line[:2000]):
             if not MEASURED.fullmatch(head[0]) or len(line.split()) < 2:
