@@ -145,8 +145,10 @@ def test_the_previews_follow_the_form_and_an_error_is_told(
         "['3Gi', 'namespace: wines'].every("
         "text => document.querySelector('.mb-panel').textContent.includes(text))"
     )
+    tabs = form.get_by_role("tab").all_inner_texts()
     page.keyboard.press("ArrowLeft")
-    assert form.get_by_role("tab", selected=True).inner_text() == "tags"
+    before = tabs[tabs.index("manifests.yaml") - 1]
+    assert form.get_by_role("tab", selected=True).inner_text() == before
     form.get_by_label("Repository").fill("NOT A NAME")
     page.wait_for_function("document.querySelector('.mb-warn').textContent.includes('NOT A NAME')")
     form.get_by_role("button", name="Build", exact=True).click()
