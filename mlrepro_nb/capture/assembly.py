@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ from mlrepro_nb.model import (
     Record,
     Results,
     plain,
+    timestamp,
 )
 
 _SECONDS = {"interactive": 2.0, "headless": 60.0, "verify": 0.0}
@@ -126,11 +127,11 @@ def assemble(
         lineage=Origin(
             mode=mode,
             who=str(told.start.get("who", "")),
-            started=told.start.get("time") or _now(),
+            started=told.start.get("time") or timestamp(),
             ended=told.seal.get("ended")
             or _last_seen(executed)
             or told.start.get("time")
-            or _now(),
+            or timestamp(),
             tool=told.start.get("tool") or environment.tool(),
             runs=made.runs,
             parent=parent,
@@ -236,8 +237,3 @@ def _last_seen(executed: Any) -> str | None:
 
 def _parsed(time: str) -> datetime:
     return datetime.fromisoformat(time.replace("Z", "+00:00"))
-
-
-def _now() -> str:
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return now.replace("+00:00", "Z")

@@ -9,8 +9,11 @@ import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from mlrepro_nb.capture.secrets import unsealed
 from mlrepro_nb.execute.limits import OUTPUT_CAP
+from mlrepro_nb.store import read_events
 
 _CONFIG = """\
 c = get_config()
@@ -82,6 +85,20 @@ del _cap
 """Has the kernel not even send what nobody keeps: gigabytes would be parsed to be thrown away."""
 
 _USERS = ("ipython_config.py", "ipython_config.json")
+
+
+def heard(journal: Path, key: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
+    """Return what a recorder wrote: the events, and apart from them the secrets, unsealed."""
+    told = read_events(journal)
+    secrets = {s for kind, data in told if kind == "secrets" for s in unsealed(str(data), key)}
+    return [(kind, data) for kind, data in told if kind != "secrets"], tuple(secrets)
+
+
+def not_recorded(kernel: str) -> str:
+    """Return the gap of a run that no recorder told of."""
+    return (
+        f"The run was not recorded: the interpreter of kernel {kernel!r} has no working mlrepro_nb."
+    )
 
 
 def prepare(

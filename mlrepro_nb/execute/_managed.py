@@ -10,10 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mlrepro_nb.capture.secrets import unsealed
-from mlrepro_nb.execute._environment import prepare
+from mlrepro_nb.execute._environment import heard, not_recorded, prepare
 from mlrepro_nb.execute._run import CellError, Execution, first_error
-from mlrepro_nb.store import read_events
+from mlrepro_nb.model import timestamp
 
 
 def run_managed(
@@ -55,24 +54,19 @@ def run_managed(
             PapermillNotebookClient(manager, kernel_name=kernel, **options).execute(env=variables)
         except BaseException as error:  # noqa: BLE001 - it is given back, once the run is kept
             ended = error
-        told = read_events(journal)
+        events, secrets = heard(journal, key)
     nb = manager.nb
     positions = _positions(nb, given)
     return Execution(
         nb=nb,
         positions=positions,
-        events=[(kind, data) for kind, data in told if kind != "secrets"],
+        events=events,
         error=_error(nb, positions, ended),
-        started=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        started=timestamp(started),
         duration=round(time.monotonic() - clock, 6),
         kernel=kernel,
-        gaps=() if told else (
-            f"The run was not recorded: the interpreter of kernel {kernel!r} has no working "
-            "mlrepro_nb.",
-        ),
-        secrets=tuple(
-            {s for kind, data in told if kind == "secrets" for s in unsealed(str(data), key)}
-        ),
+        gaps=() if events else (not_recorded(kernel),),
+        secrets=secrets,
     ), ended  # fmt: skip
 
 

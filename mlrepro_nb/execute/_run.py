@@ -19,16 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from mlrepro_nb.capture.data.deep import traced
-from mlrepro_nb.capture.secrets import unsealed
 from mlrepro_nb.errors import KernelError
 from mlrepro_nb.execute._deep import Tracing
-from mlrepro_nb.execute._environment import prepare
+from mlrepro_nb.execute._environment import heard, not_recorded, prepare
 from mlrepro_nb.execute._kernelspec import kernel_language, kernel_name
 from mlrepro_nb.execute._nursery import manager
 from mlrepro_nb.execute._parameters import check_parameters
 from mlrepro_nb.execute.limits import Limits
-from mlrepro_nb.model import Report, Step, silent
-from mlrepro_nb.store import read_events
+from mlrepro_nb.model import Report, Step, silent, timestamp
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -180,8 +178,7 @@ def run(
         if confined is not None and tracing is None:
             _confine(client, confined, Path(folder), variables)
         _execute(client, cwd, variables, str(journal))
-        told = read_events(journal)
-        events = [(kind, data) for kind, data in told if kind != "secrets"]
+        events, secrets = heard(journal, key)
         cut_short = False
         if tracing is not None:
             trace = tracing.ended()
@@ -194,14 +191,12 @@ def run(
         positions=positions,
         events=events,
         error=_error(client, positions, executed),
-        started=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        started=timestamp(started),
         duration=round(time.monotonic() - clock, 6),
         kernel=name,
         truncated=tuple(p for i in client.capped if (p := positions[i]) is not None),
         gaps=tuple(_gaps(client, events, name, recorded=recorded, cut_short=cut_short)),
-        secrets=tuple(
-            {s for kind, data in told if kind == "secrets" for s in unsealed(str(data), key)}
-        ),
+        secrets=secrets,
     )
 
 
@@ -361,10 +356,7 @@ def _gaps(
     if cut_short:
         yield "strace ended before the kernel did: what it would have seen is missing."
     if recorded and not events:
-        yield (
-            f"The run was not recorded: the interpreter of kernel {name!r} "
-            "has no working mlrepro_nb."
-        )
+        yield not_recorded(name)
     if any(kernel.network == "guard" for kernel in client.kernels):
         yield (
             "The run was kept off the network by a guard in Python only: no network namespace "

@@ -95,6 +95,7 @@ from mlrepro_nb.model._results import (
     Parameters,
     Results,
 )
+from mlrepro_nb.model._time import timestamp
 
 __all__ = [
     "CAUSES",
@@ -161,4 +162,5 @@ __all__ = [
     "revived",
     "short",
     "silent",
+    "timestamp",
 ]

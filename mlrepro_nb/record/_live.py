@@ -12,7 +12,7 @@ from mlrepro_nb.capture import Recorder, assemble
 from mlrepro_nb.capture.cells.location import current_notebook
 from mlrepro_nb.capture.data.audit import unwatched
 from mlrepro_nb.capture.environment.lock import installed, locked
-from mlrepro_nb.model import Record
+from mlrepro_nb.model import Record, timestamp
 from mlrepro_nb.record._partners import tell_mlflow
 from mlrepro_nb.store import Store, project_root
 
@@ -157,4 +157,4 @@ def _read(root: Path | None, notebook: str) -> tuple[Any, str | None]:
         return None, None
     if not isinstance(nb, dict) or not isinstance(nb.get("cells"), list):
         return None, None
-    return nb, saved.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return nb, timestamp(saved)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import msgspec
 
 from mlrepro_nb.connect import kubernetes
 from mlrepro_nb.errors import UsageError
-from mlrepro_nb.model import Report, Rollout, Step, digest, digest_bytes, silent
+from mlrepro_nb.model import Report, Rollout, Step, digest, digest_bytes, silent, timestamp
 from mlrepro_nb.rollout._image import find_record, subject
 from mlrepro_nb.rollout._manifests import manifests
 from mlrepro_nb.rollout._plan import NOT_PUSHED, Options, Plan, plan
@@ -96,7 +95,7 @@ def rollout(
         namespace=planned.namespace,
         workload=planned.workload,
         manifests=digest_bytes(text.encode()),
-        created=_now(),
+        created=timestamp(),
     )
     if not apply and not dry_run:
         store.blobs.put(text.encode())
@@ -184,8 +183,3 @@ def _reason(outcome: kubernetes.Outcome, planned: Plan) -> str:
     if planned.workload == "Job" and outcome.exit_code == 1:
         return "The notebook did not reproduce: the job ended with exit code 1."
     return f"{planned.workload} {planned.name} did not roll out: {outcome.reason.rstrip('.')}."
-
-
-def _now() -> str:
-    now = dt.datetime.now(dt.timezone.utc)
-    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")

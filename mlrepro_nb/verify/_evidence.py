@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,11 +49,14 @@ def collect(case: Case) -> Iterator[CellEvidence]:
         after = list(cell.outputs)
         if cell.error is not None and cell.error not in after:
             after.append(cell.error)
-        picture = getattr(difference, "picture", None)
+        picture = difference.picture if difference is not None else None
         yield CellEvidence(
-            index=cell.index, source=cell.source[:_LONGEST], before=_shown(cell.reference),
-            after=_shown(after), picture=picture if isinstance(picture, str) else None,
-        )  # fmt: skip
+            index=cell.index,
+            source=cell.source[:_LONGEST],
+            before=_shown(cell.reference),
+            after=_shown(after),
+            picture=base64.b64encode(picture).decode("ascii") if picture else None,
+        )
 
 
 def _shown(outputs: Sequence[Mapping[str, Any]]) -> tuple[Shown, ...]:

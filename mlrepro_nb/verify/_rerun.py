@@ -115,7 +115,7 @@ def rerun(
         stopped = None
     return Rerun(
         nb=nb, outputs=outputs, error=stopped, record=record, prefix=prefix, gaps=gaps,
-        notes=notes, duration=execution.duration,
+        notes=notes, duration=execution.duration, truncated=frozenset(execution.truncated),
     )  # fmt: skip
 
 

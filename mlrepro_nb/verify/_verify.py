@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
@@ -25,6 +26,7 @@ from mlrepro_nb.model import (
     Verdict,
     Verification,
     silent,
+    timestamp,
 )
 from mlrepro_nb.store import Store, write_atomically
 from mlrepro_nb.verify._reference import (
@@ -145,44 +147,36 @@ def verify(
     told = Context(rtol=rtol, atol=atol, sanitize=read_sanitize(sanitize) if sanitize else ())
     found = locate(target, store=store, notebook=notebook, outputs=reference)
     check_output(output, found)
-    if nursery is None:
-        with Nursery() as own:
-            return verify(
-                target, store=store, output=output, kernel=kernel, timeout=timeout,
-                total_timeout=total_timeout, notebook=notebook, reference=reference, rtol=rtol,
-                atol=atol, sanitize=sanitize, lax=lax, replay=replay, restore=restore,
-                rehash=rehash, environment=environment, data=data, commit=commit, limits=limits,
-                nursery=own, reruns=reruns, observe=observe, report=report,
-            )  # fmt: skip
-    where = surroundings(
-        found, nursery=nursery, limits=limits or Limits(), environment=environment, data=data,
-        commit=commit, report=report,
-    )  # fmt: skip
-    cells = reference_cells(found, lax=lax)
-    run_again = functools.partial(
-        rerun, found, kernel=kernel, timeout=timeout, total=patience(found, total_timeout),
-        report=report, surroundings=where, restore=restore,
-        fed=recorded_entropy(found, report) if replay else None,
-    )  # fmt: skip
-    first = run_again()
-    case = Case(
-        cells, record=found.record, rerun=first.record, root=found.root, folder=found.folder,
-        notebook=found.path, prefix=first.prefix, language=found.nb.metadata.get("language_info"),
-        store=found.store, rehash=rehash,
-    )  # fmt: skip
-    before = widget_states(found.outputs.metadata if found.outputs else found.nb.metadata)
-    told = replace(told, widgets=(before, widget_states(first.nb.metadata)))
-    _hold_against(case, first, told)
-    budget = Budget(left=_affordable(first.duration) if reruns is None else reruns)
-    trials: list[Trial] = []
-    if needs_second_run(case) and budget.allows():
-        report(Step(message="running once more, to tell chance from change"))
-        budget.left -= 1
-        trials.append(Trial(why="to tell chance from change"))
-        _repeat(case, run_again(fresh=True), told)
-    trials += investigate(
-        case, _under_conditions(run_again, where, found, report), _same(case, told), budget
-    )
+    with contextlib.ExitStack() as until:
+        where = surroundings(
+            found, nursery=nursery or until.enter_context(Nursery()), limits=limits or Limits(),
+            environment=environment, data=data, commit=commit, report=report,
+        )  # fmt: skip
+        cells = reference_cells(found, lax=lax)
+        run_again = functools.partial(
+            rerun, found, kernel=kernel, timeout=timeout, total=patience(found, total_timeout),
+            report=report, surroundings=where, restore=restore,
+            fed=recorded_entropy(found, report) if replay else None,
+        )  # fmt: skip
+        first = run_again()
+        case = Case(
+            cells, record=found.record, rerun=first.record, root=found.root, folder=found.folder,
+            notebook=found.path, prefix=first.prefix, store=found.store, rehash=rehash,
+            language=found.nb.metadata.get("language_info"),
+        )  # fmt: skip
+        before = widget_states(found.outputs.metadata if found.outputs else found.nb.metadata)
+        told = replace(told, widgets=(before, widget_states(first.nb.metadata)))
+        _hold_against(case, first, told)
+        budget = Budget(left=_affordable(first.duration) if reruns is None else reruns)
+        trials: list[Trial] = []
+        if needs_second_run(case) and budget.allows():
+            report(Step(message="running once more, to tell chance from change"))
+            budget.left -= 1
+            trials.append(Trial(why="to tell chance from change"))
+            _repeat(case, run_again(fresh=True), told)
+        trials += investigate(
+            case, _under_conditions(run_again, where, found, report), _same(case, told), budget
+        )
     causes = attribute(case)
     verdicts = [_verdict(cell, case, causes) for cell in case.cells.values()]
     overall = _overall(case, verdicts)
@@ -201,9 +195,7 @@ def verify(
         trials=tuple(trials),
         executed=str(executed),
         notes=first.notes,
-        created=datetime.now(timezone.utc)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
+        created=timestamp(),
         duration=round(time.monotonic() - begun, 3),
     )
     if found.store is not None:
@@ -361,10 +353,7 @@ def _never_reached(cell: Seen, case: Case) -> bool:
 
 
 def _overall(case: Case, verdicts: list[CellVerdict]) -> Verdict:
-    counted = [
-        v.verdict for v in verdicts if v.verdict != "inconclusive" and (
-            v.verdict == "failed" or case.cells[v.index].executed)
-    ]  # fmt: skip
+    counted = [v.verdict for v in verdicts if v.verdict == "failed" or case.cells[v.index].executed]
     if not counted:
         return "inconclusive" if verdicts else "bitwise"
     return max(counted, key=_WORST.index)

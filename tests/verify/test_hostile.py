@@ -9,7 +9,7 @@ import nbformat.v4 as v4
 import psutil
 import pytest
 
-from mlrepro_nb.execute import Limits, Nursery
+from mlrepro_nb.execute import Limits, Nursery, _client, _environment
 from mlrepro_nb.verify import Task, perform, verify
 
 
@@ -143,6 +143,17 @@ def test_two_gigabytes_of_output_are_cut_and_not_called_reproduced(hold):
     found = hold((source, "y" * 10_000_000 + "\n"), LAST, timeout=300)
     assert found.cells[0].verdict not in ("bitwise", "within-tolerance")
     assert any("more than could be kept" in note for note in found.notes)
+
+
+def test_what_agrees_as_far_as_it_was_kept_is_not_called_reproduced(hold, monkeypatch):
+    # What was stored is as long as what is kept: only that the rest is missing tells them apart.
+    for module in (_client, _environment):
+        monkeypatch.setattr(module, "OUTPUT_CAP", 1000)
+    found = hold(("print('x' * 5000)", "x" * 1000), LAST)
+    assert found.cells[0].verdict == "inconclusive"
+    assert "more than is kept" in found.cells[0].detail
+    assert found.verdict == "inconclusive"
+    assert found.cells[1].verdict == "bitwise"
 
 
 def test_strange_cells_are_judged_and_the_next_still_runs(hold):

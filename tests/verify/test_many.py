@@ -226,3 +226,28 @@ def notebooks_file(notebooks, name):
     from pathlib import Path
 
     return Path(notebooks[0]).parent / name
+
+
+def test_the_report_shows_where_two_pictures_differ(tmp_path, monkeypatch):
+    import base64
+    import io
+
+    from PIL import Image, ImageDraw
+
+    def png(at):
+        image = Image.new("RGB", (60, 40), "white")
+        ImageDraw.Draw(image).rectangle((at, 10, at + 8, 30), fill="black")
+        held = io.BytesIO()
+        image.save(held, "PNG")
+        return base64.b64encode(held.getvalue()).decode()
+
+    code = f"from IPython.display import Image\nimport base64\nImage(base64.b64decode({png(40)!r}))"
+    nb = v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": ""}})
+    stored = v4.new_output("execute_result", {"image/png": png(5)}, execution_count=1)
+    nb.cells = [v4.new_code_cell(code, outputs=[stored], execution_count=1)]
+    path = tmp_path / "a.ipynb"
+    nbformat.write(nb, path)
+    (outcome,) = verify_many([Task(target=str(path), evidence=True, reruns=0)], jobs=1)
+    assert outcome.verification.verdict == "different"
+    assert base64.b64decode(outcome.evidence[0].picture).startswith(b"\x89PNG")
+    assert "Where the pictures differ" in html([outcome])

@@ -342,6 +342,8 @@ def _show(found: Verification) -> None:
         held = ", ".join(trial.conditions) or "the same again"
         problem = f" (not run: {trial.problem})" if trial.problem else ""
         console.print(Text(f"  {held}: {trial.why}{problem}", "dim"))
+    for note in found.notes:
+        console.print(Text.assemble(("note: ", "bold"), note))
     console.print()
     style = "green" if found.verdict in REPRODUCED else "bold red"
     console.print(Text(sentence(found), style))
