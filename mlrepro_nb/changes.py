@@ -1,17 +1,17 @@
 """What changed between two records: pure.
 
-The one place that compares records; `mlrepro diff` prints it and `verify`
-reasons from it.
+The one place that compares records, and a notebook with its record; `mlrepro diff`
+prints it and `verify` reasons from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
-from mlrepro_nb.model import DataAccess, Record, revived, short
+from mlrepro_nb.model import DataAccess, Record, digest_text, revived, short
 
 Part = Literal[
     "code", "data", "parameters", "environment", "randomness", "hardware", "results", "lineage"
@@ -60,6 +60,28 @@ def changes(before: Record, after: Record, listing: Listing = _unlisted) -> tupl
         *_hardware(before, after),
         *_results(before, after),
     )
+
+
+def edited_cell(record: Record, sources: Sequence[str]) -> int | None:
+    """Return the first cell of a notebook that is not as it ran; None where all are.
+
+    Parameters
+    ----------
+    record
+        Of the run. Cells that it did not run do not count, nor do cells that changed places
+        with another one that ran.
+    sources
+        The sources of the notebook's cells; a cell beyond their end is gone.
+    """
+    ran: dict[int, set[str]] = {}
+    for cell in record.code.cells:
+        if cell.index is not None:
+            ran.setdefault(cell.index, set()).add(cell.digest)
+    every = {cell.digest for cell in record.code.cells}
+    for index, wanted in sorted(ran.items()):
+        if index >= len(sources) or digest_text(sources[index]) not in wanted | every:
+            return index
+    return None
 
 
 def _mapping(

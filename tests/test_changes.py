@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mlrepro_nb.changes import Change, changes
+from mlrepro_nb.changes import Change, changes, edited_cell
 from mlrepro_nb.model import Code, Distribution, Origin
 from tests.records import a_cell, a_record
 
@@ -56,3 +56,12 @@ def test_a_metric_that_moved() -> None:
     before = a_record()
     after = a_record(results=replace(before.results, metrics={"accuracy": 0.91}))
     assert [(c.before, c.after) for c in changes(before, after)] == [("0.9", "0.91")]
+
+
+def test_a_notebook_is_held_against_its_record() -> None:
+    cells = (a_cell(0, "x = 1"), a_cell(2, "print(x)"))
+    record = a_record(code=Code(notebook="n.ipynb", cells=cells))
+    assert edited_cell(record, ["x = 1", "never run", "print(x)"]) is None
+    assert edited_cell(record, ["print(x)", "", "x = 1"]) is None, "cells may change places"
+    assert edited_cell(record, ["x = 2", "", "print(x)"]) == 0
+    assert edited_cell(record, ["x = 1", ""]) == 2, "what is gone is not as it ran"

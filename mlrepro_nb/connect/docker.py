@@ -231,7 +231,7 @@ def run(
     """
     program = _program()
     return command.stream(
-        [program, "run", "--rm", "--network", network, *_hardened(), image, *arguments],
+        [program, "run", "--rm", *_hardened(network), image, *arguments],
         lambda text: report(Step(message=text, log=True)),
     )
 
@@ -257,12 +257,9 @@ def run_for(
         There is no engine, or it does not make the container.
     """
     program = _program()
-    given = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
     made = _docker(
-        "create", "--network", network, "--read-only", "--cap-drop", "ALL", "--security-opt",
-        "no-new-privileges", "--tmpfs", "/tmp:rw,exec,mode=1777", "--volume", folder, *given,
-        image,
-    ).strip()  # fmt: skip
+        "create", *_hardened(network, variables, in_memory=("/tmp",)), "--volume", folder, image
+    ).strip()
     try:
         ended = command.stream(
             [program, "start", "--attach", made],
@@ -275,10 +272,15 @@ def run_for(
             _docker("rm", "--force", "--volumes", made)
 
 
-def _hardened() -> list[str]:
-    options = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-    for folder in ("/tmp", "/results"):
+def _hardened(
+    network: str, variables: Mapping[str, str] = {}, in_memory: Sequence[str] = ("/tmp", "/results")
+) -> list[str]:
+    options = ["--network", network, "--read-only", "--cap-drop", "ALL"]
+    options += ["--security-opt", "no-new-privileges"]
+    for folder in in_memory:
         options += ["--tmpfs", f"{folder}:rw,exec,mode=1777"]
+    for name, value in variables.items():
+        options += ["-e", f"{name}={value}"]
     return options
 
 
@@ -293,8 +295,7 @@ def container(
     ToolError
         There is no engine, or it does not start it.
     """
-    given = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
-    found = _docker("run", "--detach", "--network", network, *_hardened(), *given, image).strip()
+    found = _docker("run", "--detach", *_hardened(network, variables), image).strip()
     try:
         yield Container(found)
     finally:

@@ -19,7 +19,7 @@ from mlrepro_nb.capture.environment import lock
 from mlrepro_nb.connect import command, interpreters, uv
 from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.model import Record, Report, Step, digest, short, silent
-from mlrepro_nb.store import Store, write_atomically
+from mlrepro_nb.store import Store, user_cache, write_atomically
 
 _RECORDER = (
     "anywidget", "blake3", "click", "ipykernel", "msgspec", "nbformat", "packaging", "psutil",
@@ -79,7 +79,7 @@ def build(
         )
     version = re.sub(r"[^0-9.].*$", "", environment.python)
     key = digest([_FORMAT, environment.lock, version, mlrepro_nb.__version__])
-    folder = (root or _cache()) / "environments" / short(key, 32)
+    folder = (root or user_cache()) / "environments" / short(key, 32)
     done = folder / "built.json"
     with _alone(folder):
         if not done.exists():
@@ -135,11 +135,6 @@ def _add(folder: Path, missing: list[str], report: Report) -> None:
         report(Step(message=f"adding apart what the record lacks: {', '.join(names)}"))
         uv.install(folder / "env" / "bin" / "python", names, target=apart)
     (apart / "mlrepro_nb").symlink_to(Path(mlrepro_nb.__file__).parent)
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "mlrepro"
 
 
 @contextlib.contextmanager

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mlrepro_nb.image._check import Rebuilt, check
     from mlrepro_nb.image._context import write_texts
     from mlrepro_nb.image._origins import table as origins
-    from mlrepro_nb.image._plan import Plan, plan
+    from mlrepro_nb.image._plan import Plan
+    from mlrepro_nb.image._planning import plan
     from mlrepro_nb.image._render import (
         containerfile,
         dockerignore,
@@ -54,7 +55,8 @@ _HOMES = {
     "_check": ("Rebuilt", "check"),
     "_context": ("write_texts",),
     "_origins": ("origins",),
-    "_plan": ("Plan", "plan"),
+    "_plan": ("Plan",),
+    "_planning": ("plan",),
     "_render": ("containerfile", "dockerignore", "entrypoint", "labels", "requirements", "tags"),
 }
 

@@ -13,7 +13,8 @@ from mlrepro_nb.connect import index, registry
 from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image import _settings, supply
 from mlrepro_nb.image._configuration import fetches
-from mlrepro_nb.image._plan import Plan, plan, where
+from mlrepro_nb.image._plan import Plan
+from mlrepro_nb.image._planning import plan, where
 from mlrepro_nb.image._predictions import with_predictions
 from mlrepro_nb.image._render import containerfile, dockerignore, entrypoint, requirements, tags
 from mlrepro_nb.image._test import tested

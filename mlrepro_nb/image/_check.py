@@ -11,7 +11,8 @@ import msgspec
 from mlrepro_nb.connect import index, oci
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.image._build import ready
-from mlrepro_nb.image._plan import Plan, plan, where
+from mlrepro_nb.image._plan import Plan
+from mlrepro_nb.image._planning import plan, where
 from mlrepro_nb.image._predictions import with_predictions
 from mlrepro_nb.image._render import containerfile, requirements
 from mlrepro_nb.image.builders import NAMES, Wanted

@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
+from mlrepro_nb.changes import edited_cell
 from mlrepro_nb.connect import mlflow
 from mlrepro_nb.errors import MlreproError, NotFoundError, StoreError, UsageError
 from mlrepro_nb.image._contents import ContextFile, in_project, inside
 from mlrepro_nb.image._places import VENV
 from mlrepro_nb.image.data import Inputs, inputs
-from mlrepro_nb.model import Model, Record, canonical, digest_bytes, digest_text, short
+from mlrepro_nb.model import Model, Record, canonical, digest_bytes, short
 from mlrepro_nb.store import Store
 
 
@@ -149,18 +150,12 @@ def _notebook(record: Record, root: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} cannot be read as a notebook.", "Save it again as nbformat 4."
         ) from None
-    ran: dict[int, set[str]] = {}
-    for cell in record.code.cells:
-        if cell.index is not None:
-            ran.setdefault(cell.index, set()).add(cell.digest)
-    every = {cell.digest for cell in record.code.cells}
-    for index, source in enumerate(sources):
-        wanted = ran.get(index)
-        if wanted and digest_text(source) not in wanted | every:
-            raise UsageError(
-                f"Cell {index} of {record.code.notebook} was edited after it was recorded.",
-                f"Run `mlrepro record {record.code.notebook}` again.",
-            )
+    index = edited_cell(record, sources)
+    if index is not None:
+        raise UsageError(
+            f"Cell {index} of {record.code.notebook} was edited or deleted after it was recorded.",
+            f"Run `mlrepro record {record.code.notebook}` again.",
+        )
     assert isinstance(found, dict)
     return found
 

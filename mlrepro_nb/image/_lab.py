@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mlrepro_nb.capture.environment.closure import marker_environment
 from mlrepro_nb.model import Environment
 
 
@@ -19,20 +20,7 @@ def lock(environment: Environment) -> str:
     """Return the lock's lines for a Python on Linux, without their markers."""
     from packaging.requirements import Requirement
 
-    python = environment.python.rstrip("+")
-    target = {
-        "implementation_name": environment.implementation.lower(),
-        "implementation_version": python,
-        "os_name": "posix",
-        "platform_machine": environment.system.machine,
-        "platform_python_implementation": environment.implementation,
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": python,
-        "python_version": ".".join(python.split(".")[:2]),
-        "sys_platform": "linux",
-    }
+    target = marker_environment(environment)
     found = []
     for entry in _entries():
         line, *hashes = entry.split(" \\\n")

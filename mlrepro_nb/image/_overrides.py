@@ -9,22 +9,18 @@ import msgspec
 from mlrepro_nb.capture import secrets
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.image import _closure
+from mlrepro_nb.image._platforms import PLATFORMS
 from mlrepro_nb.model import Distribution, Environment
-
-_PLATFORMS = {
-    "linux/amd64": "x86_64", "linux/arm64": "aarch64", "linux/ppc64le": "ppc64le",
-    "linux/s390x": "s390x",
-}  # fmt: skip
 
 
 def on_platform(environment: Environment, platform: str | None) -> Environment:
     """Return an environment as it is to be on another machine."""
     if platform is None:
         return environment
-    machine = _PLATFORMS.get(platform)
+    machine = PLATFORMS.get(platform)
     if machine is None:
         raise UsageError(
-            f"There is no platform {platform!r}.", f"Platforms are {', '.join(_PLATFORMS)}."
+            f"There is no platform {platform!r}.", f"Platforms are {', '.join(PLATFORMS)}."
         )
     system = msgspec.structs.replace(environment.system, machine=machine)
     return msgspec.structs.replace(environment, system=system)

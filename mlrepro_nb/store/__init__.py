@@ -11,6 +11,7 @@ event a line, so that a kernel that is killed leaves everything up to its last c
 
 from mlrepro_nb.store._atomic import write_atomically
 from mlrepro_nb.store._blobs import Blobs
+from mlrepro_nb.store._cache import user_cache
 from mlrepro_nb.store._digests import FileDigests
 from mlrepro_nb.store._journal import Journal, Session, read_events
 from mlrepro_nb.store._keys import keys
@@ -26,5 +27,6 @@ __all__ = [
     "keys",
     "project_root",
     "read_events",
+    "user_cache",
     "write_atomically",
 ]

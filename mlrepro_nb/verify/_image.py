@@ -10,6 +10,7 @@ import msgspec
 from mlrepro_nb.connect import docker
 from mlrepro_nb.errors import NotFoundError, ToolError
 from mlrepro_nb.model import Image, Report, Step, Verification, decode
+from mlrepro_nb.store import write_atomically
 from mlrepro_nb.verify._reference import locate
 
 
@@ -52,7 +53,7 @@ def verify_in_image(target: str, *, report: Report) -> Verification:
         made = Path(name, "executed.ipynb")
         if made.is_file():
             executed.parent.mkdir(parents=True, exist_ok=True)
-            executed.write_bytes(made.read_bytes())
+            write_atomically(executed, made.read_bytes())
             verified = msgspec.structs.replace(verified, executed=str(executed))
     store.put(verified)
     return verified

@@ -28,7 +28,7 @@ from mlrepro_nb.faces.cli import main
 from mlrepro_nb.lineage.custody import Custody, verify
 from mlrepro_nb.model import Image, Record, attestation
 from mlrepro_nb.store import Store
-from tests.conftest import git
+from tests.conftest import git, needed
 from tests.image.conftest import notebook, put
 
 pytestmark = pytest.mark.engine
@@ -286,10 +286,10 @@ def test_another_implementation_accepts_it_with_our_key_and_with_no_other(
             envelope.verify([key["others"]], 1)
 
 
+@pytest.mark.cosign
 def test_cosign_accepts_it_with_our_key_and_with_no_other(signed: Made, keys: Path) -> None:
     program = shutil.which("cosign")
-    if program is None:
-        return  # go install github.com/sigstore/cosign/v3/cmd/cosign@latest: minutes
+    needed("cosign", program)
     options = ("--insecure-ignore-tlog=true", "--allow-http-registry")
     for verb in (("verify",), ("verify-attestation", "--type", "slsaprovenance1"),
                  ("verify-attestation", "--type", "cyclonedx")):  # fmt: skip

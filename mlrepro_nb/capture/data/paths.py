@@ -49,8 +49,8 @@ def ignored_prefixes() -> tuple[str, ...]:
     folders |= {
         f"{cache}/{name}"
         for cache in (f"{home}/.cache", os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache")
-        for name in ("pip", "uv", "mesa_shader_cache", "matplotlib", "fontconfig", "numba",
-                     "torch_extensions", "torch/kernels", "jedi", "black", "nvidia")
+        for name in ("pip", "uv", "mlrepro", "mesa_shader_cache", "matplotlib", "fontconfig",
+                     "numba", "torch_extensions", "torch/kernels", "jedi", "black", "nvidia")
     }  # fmt: skip
     folders |= {os.path.realpath(folder) for folder in folders}
     found = {folder.rstrip("/") + "/" for folder in folders if folder and folder != "/"}

@@ -10,11 +10,11 @@ import signal
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from mlrepro_nb.capture import orphan
 from mlrepro_nb.capture.environment import survey
+from mlrepro_nb.store import user_cache
 
 _PROGRAM = (
     "import os, runpy, sys; os.dup2(int(sys.argv[1]), 0); os.dup2(int(sys.argv[2]), 1); "
@@ -93,7 +93,6 @@ class Surveyor:
 def cache_file() -> str | None:
     """Return where answers to checks are kept: in the user's cache, since installs are shared."""
     try:
-        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        return str(user_cache() / "installed.json")
     except RuntimeError:
         return None
-    return str(Path(home) / "mlrepro-nb" / "installed.json")

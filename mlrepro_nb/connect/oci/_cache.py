@@ -22,6 +22,7 @@ import msgspec
 
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import canonical, digest_bytes
+from mlrepro_nb.store import user_cache
 
 _MONTH = 30 * 86400
 _DAY = 86400
@@ -38,8 +39,7 @@ class Cache:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        home = os.environ.get("XDG_CACHE_HOME")
-        self.root = root or (Path(home) if home else Path.home() / ".cache") / "mlrepro"
+        self.root = root or user_cache()
 
     def blob(self, digest: str) -> Path:
         """Return the place of a blob, whether or not it is there."""

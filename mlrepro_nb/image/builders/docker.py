@@ -23,7 +23,6 @@ from mlrepro_nb.image._context import CONTAINERFILE, check_empty, context
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
-from mlrepro_nb.image.builders.oci._base import platform
 from mlrepro_nb.image.supply import LISTS
 from mlrepro_nb.model import Report, Step
 from mlrepro_nb.store import Store
@@ -115,7 +114,7 @@ class DockerBuilder:
                     kit, folder, layout, containerfile=CONTAINERFILE, epoch=oci.EPOCH,
                     secrets=secrets, no_cache=self.fresh, report=report,
                 )  # fmt: skip
-                image, _ = oci.Layout(layout).find(platform(plan))
+                image, _ = oci.Layout(layout).find(plan.platform)
                 for blob in sorted((layout / "blobs" / "sha256").iterdir()):
                     self.cache.take(blob)
             else:
@@ -124,10 +123,10 @@ class DockerBuilder:
                 blobs.mkdir(exist_ok=True)
                 (layout / "blobs").symlink_to(blobs.resolve())
                 buildkit.build(
-                    kit, folder, layout, containerfile=CONTAINERFILE, platform=platform(plan),
+                    kit, folder, layout, containerfile=CONTAINERFILE, platform=plan.platform,
                     epoch=oci.EPOCH, secrets=secrets, no_cache=self.fresh, report=report,
                 )  # fmt: skip
-                image, _ = oci.Layout(layout).find(platform(plan))
+                image, _ = oci.Layout(layout).find(plan.platform)
         self.cache.sweep()
         archive = wanted.output is not None and oci.is_archive(wanted.output)
         placed = msgspec.structs.replace(

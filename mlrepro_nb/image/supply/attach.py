@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import platform as _platform
+import platform
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -150,10 +150,7 @@ class Documents:
 
     def attach(self, repository: str, digest: str, report: Report) -> None:
         """Push what goes beside an image that a registry has."""
-        from mlrepro_nb.image.builders.oci._base import platform
-
-        where = platform(self.plan)
-        subject = registry.manifest(f"{repository}@{digest}", platform=where)
+        subject = registry.manifest(f"{repository}@{digest}", platform=self.plan.platform)
         about = self.about(subject.digest)
         self.referrers = registry.attach(repository, subject, about, report=report)
 
@@ -213,7 +210,7 @@ def versions() -> dict[str, str]:
     """Return the versions of what takes part in a build on this machine."""
     from mlrepro_nb import __version__
 
-    found = {"mlrepro-nb": __version__, "python": _platform.python_version()}
+    found = {"mlrepro-nb": __version__, "python": platform.python_version()}
     with contextlib.suppress(
         ToolError
     ):  # where the lock and the wheels are cached, it is not needed

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from mlrepro_nb.connect import debian, os_release
+
 LISTS = (
     "/var/lib/dpkg/status",
     "/lib/apk/db/installed",
@@ -40,7 +42,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
 
 def system(texts: Mapping[str, str]) -> System | None:
     """Return the packages that an image's lists name; None where it has no list that is known."""
-    release = dict(_release(texts.get("/usr/lib/os-release") or texts.get("/etc/os-release", "")))
+    release = os_release.of(texts)
     dpkg = [
         text
         for path, text in sorted(texts.items())
@@ -48,7 +50,7 @@ def system(texts: Mapping[str, str]) -> System | None:
     ]
     apk = [text for path, text in sorted(texts.items()) if "/apk/db/" in path]
     if dpkg:
-        kind, packages = "deb", {p for text in dpkg for p in _dpkg(text)}
+        kind, packages = "deb", {_package(p) for text in dpkg for p in debian.installed(text)}
     elif apk:
         kind, packages = "apk", {p for text in apk for p in _apk(text)}
     else:
@@ -61,29 +63,8 @@ def system(texts: Mapping[str, str]) -> System | None:
     )
 
 
-def _release(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        key, separator, value = line.partition("=")
-        if separator and not key.startswith("#"):
-            yield key.strip(), value.strip().strip("\"'")
-
-
-_FIELD = re.compile(r"(?m)^(Package|Version|Architecture|Status): *(.*?) *$")
-
-
-def _dpkg(text: str) -> Iterator[Package]:
-    for paragraph in re.split(r"\n\s*\n", text):
-        fields = dict(
-            re.findall(r"(?m)^(Package|Version|Architecture|Status): *(.*?) *$", paragraph)
-        )
-        # What was removed and left its configuration behind is listed, too.
-        installed = fields.get("Status", "install ok installed").endswith(" installed")
-        if fields.get("Package") and fields.get("Version") and installed:
-            yield Package(
-                name=fields["Package"],
-                version=fields["Version"],
-                architecture=fields.get("Architecture", ""),
-            )
+def _package(found: debian.Package) -> Package:
+    return Package(name=found.name, version=found.version, architecture=found.architecture)
 
 
 def _apk(text: str) -> Iterator[Package]:

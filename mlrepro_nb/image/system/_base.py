@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from mlrepro_nb.connect import debian, docker, glibc, oci
+from mlrepro_nb.connect import debian, docker, glibc, oci, os_release
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.image._plan import Plan
-from mlrepro_nb.image.builders.oci._base import fetched, platform
+from mlrepro_nb.image.builders.oci._base import fetched
 from mlrepro_nb.model import Report, Step
 
 _FORMAT = 1
@@ -30,9 +29,6 @@ _WANTED = re.compile(
     + r"|/var/lib/dpkg/status\.d/[\w.+-]+|/etc/apt/sources\.list\.d/[\w.+-]+\.(?:list|sources)"
     r"|/usr/share/keyrings/[\w.-]*archive-keyring\.(?:gpg|pgp)|/(?:bin|sbin|lib|lib32|lib64|libx32)"
 )
-_ARCHITECTURES = {
-    "x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64el", "armv7l": "armhf", "i686": "i386",
-}  # fmt: skip
 _MERGED = {name: f"usr/{name}" for name in ("bin", "sbin", "lib", "lib64")}
 
 
@@ -59,11 +55,6 @@ class BaseSystem(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.packages)
 
 
-def architecture(plan: Plan) -> str:
-    """Return what Debian calls the plan's machine."""
-    return _ARCHITECTURES.get(plan.machine, plan.machine)
-
-
 def base_system(plan: Plan, cache: oci.Cache, report: Report) -> BaseSystem:
     """Return what the base image has, from its layers; else from an engine that has the image.
 
@@ -72,7 +63,7 @@ def base_system(plan: Plan, cache: oci.Cache, report: Report) -> BaseSystem:
     ToolError
         Neither its registry nor an engine gives it.
     """
-    about = {"base-system": _FORMAT, "image": plan.base_digest, "platform": platform(plan)}
+    about = {"base-system": _FORMAT, "image": plan.base_digest, "platform": plan.platform}
     with contextlib.suppress(msgspec.ValidationError):
         return msgspec.convert(cache.note(about), BaseSystem)
     try:
@@ -102,7 +93,7 @@ def _by_engine(plan: Plan) -> dict[str, oci.Entry]:
 
 def _system(found: Mapping[str, oci.Entry]) -> BaseSystem:
     texts = {p: e.content.decode("utf-8", "replace") for p, e in found.items() if e.link is None}
-    told = release(texts.get("/usr/lib/os-release") or texts.get("/etc/os-release", ""))
+    told = os_release.of(texts)
     status = [t for p, t in texts.items() if p.startswith("/var/lib/dpkg/status")
               and not p.endswith(".md5sums")]  # fmt: skip
     own = debian.sources({p: t for p, t in texts.items() if p.startswith("/etc/apt/")})
@@ -123,17 +114,6 @@ def _system(found: Mapping[str, oci.Entry]) -> BaseSystem:
             e.content for p, e in sorted(found.items()) if p.startswith("/usr/share/keyrings/")
         ),
     )
-
-
-def release(text: str) -> dict[str, str]:
-    """Return what an os-release file says."""
-    found = {}
-    for line in text.splitlines():
-        name, separator, value = line.partition("=")
-        if separator and not name.startswith("#"):
-            with contextlib.suppress(ValueError):
-                found[name.strip()] = "".join(shlex.split(value))
-    return found
 
 
 def _usual(name: str, codename: str) -> tuple[debian.Source, ...]:
@@ -158,7 +138,7 @@ def own_sources(codename: str) -> tuple[debian.Source, ...]:
     """Return where this machine's apt looks for a release, if it is this machine's, too."""
     etc = Path("/etc/apt")
     try:
-        here = release(Path("/etc/os-release").read_text(encoding="utf-8"))
+        here = os_release.parse(Path("/etc/os-release").read_text(encoding="utf-8"))
         files = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]
     except OSError:
         return ()

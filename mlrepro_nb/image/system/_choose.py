@@ -11,9 +11,10 @@ import msgspec
 
 from mlrepro_nb.connect import debian, glibc, oci
 from mlrepro_nb.errors import NotFoundError, StoreError, ToolError, UsageError
+from mlrepro_nb.image import _platforms
 from mlrepro_nb.image._plan import Plan, Problem
 from mlrepro_nb.image._settings import Settings
-from mlrepro_nb.image.system._base import BaseSystem, architecture, base_system, own_sources
+from mlrepro_nb.image.system._base import BaseSystem, base_system, own_sources
 from mlrepro_nb.model import Environment, Report, SharedLibrary, digest, short
 from mlrepro_nb.store import Store, write_atomically
 
@@ -214,7 +215,10 @@ def _available(
     failed: ToolError | None = None
     for sources in ways:
         archive = debian.Archive(
-            [debian.located(s, mirror) for s in sources], architecture(plan), cache, base.keyring
+            [debian.located(s, mirror) for s in sources],
+            _platforms.debian(plan.machine),
+            cache,
+            base.keyring,
         )
         try:
             found = archive.packages(report)

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlrepro_nb.connect import debian, glibc, oci
+from mlrepro_nb.image import _platforms
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders.oci._skeleton import Made, layer
-from mlrepro_nb.image.system._base import BaseSystem, architecture, base_system
+from mlrepro_nb.image.system._base import BaseSystem, base_system
 from mlrepro_nb.model import Report, digest_bytes
 
 _FORMAT = 1
@@ -31,7 +32,7 @@ _LEFT_OUT = re.compile(
 def packages(plan: Plan, downloads: oci.Cache, cache: oci.Cache, report: Report) -> Made:
     """Return the layer of the plan's packages; what is not in `downloads` is fetched."""
     base = base_system(plan, downloads, report)
-    archive = debian.Archive(plan.archives, architecture(plan), downloads)
+    archive = debian.Archive(plan.archives, _platforms.debian(plan.machine), downloads)
     files = [archive.fetch(package, report) for package in plan.packages]
     about = {
         "packages": _FORMAT,

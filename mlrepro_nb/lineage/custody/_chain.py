@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlrepro_nb.changes import edited_cell
 from mlrepro_nb.connect import git
 from mlrepro_nb.errors import NotFoundError, StoreError
 from mlrepro_nb.lineage.custody._check import Check, bad, good, unknown
-from mlrepro_nb.model import DataAccess, Record, attestation, digest_text, short
+from mlrepro_nb.model import DataAccess, Record, attestation, short
 from mlrepro_nb.store import Store, project_root
 
 _LABELS = {
@@ -132,19 +133,11 @@ def _edited(found: Record, text: str) -> str | None:
         sources = [cell["source"] for cell in json.loads(text)["cells"]]
     except (ValueError, KeyError, TypeError):
         return "it cannot be read as a notebook"
-    ran: dict[int, set[str]] = {}
-    for cell in found.code.cells:
-        if cell.index is not None:
-            ran.setdefault(cell.index, set()).add(cell.digest)
-    every = {cell.digest for cell in found.code.cells}
-    for index, wanted in sorted(ran.items()):
-        if index >= len(sources):
-            return f"cell {index} is gone"
-        source = sources[index]
-        joined = "".join(source) if isinstance(source, list) else str(source)
-        if digest_text(joined) not in wanted | every:
-            return f"cell {index} is not the one that ran"
-    return None
+    joined = ["".join(s) if isinstance(s, list) else str(s) for s in sources]
+    index = edited_cell(found, joined)
+    if index is None:
+        return None
+    return f"cell {index} is " + ("gone" if index >= len(joined) else "not the one that ran")
 
 
 def _data(found: Record, told: Mapping[str, str], root: Path) -> Iterator[Check]:

@@ -204,10 +204,6 @@ def _seed(case: Case, cause: Cause, sources: dict[int, str], _: int) -> Found:
     return [*edits, _outputs(cause)] if edits else "nothing known to be seeded is imported"
 
 
-def _sorted(case: Case, cause: Cause, source: str) -> str | None:
-    return sorted_sources(case, cause, source)
-
-
 def _with_outputs(
     make: Callable[[Case, Cause, dict[int, str], int], Found],
 ) -> Callable[[Case, Cause, dict[int, str], int], Found]:
@@ -219,7 +215,7 @@ def _with_outputs(
 
 
 _SORT = _with_outputs(_by_source(
-    _sorted, "what has no order is sorted",
+    sorted_sources, "what has no order is sorted",
     "where its order shows, sorting it would change what it is",
 ))  # fmt: skip
 _REPAIRS: dict[str, Callable[[Case, Cause, dict[int, str], int], Found]] = {
@@ -228,7 +224,7 @@ _REPAIRS: dict[str, Callable[[Case, Cause, dict[int, str], int], Found]] = {
     "console-state": _restore,
     "unseeded-randomness": _seed,
     "absolute-path": _by_source(
-        lambda case, cause, source: relative_paths(case, cause, source),
+        relative_paths,
         "its path is relative to the notebook",
         "the project has no file of that name",
     ),

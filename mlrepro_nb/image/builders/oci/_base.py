@@ -17,7 +17,6 @@ from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.model import Report, Step, short
 
 _FORMAT = 1
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 _OLDEST = 5
 _ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _BIG = 64 << 20
@@ -42,11 +41,6 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     """Where it was pulled from, ``registry/name``."""
 
 
-def platform(plan: Plan) -> str:
-    """Return the platform of a plan's image, as OCI writes it."""
-    return f"linux/{_ARCHITECTURES.get(plan.machine, plan.machine)}"
-
-
 def base(plan: Plan, cache: oci.Cache, report: Report) -> Base:
     """Fetch the base image of a plan.
 
@@ -59,9 +53,9 @@ def base(plan: Plan, cache: oci.Cache, report: Report) -> Base:
     image = fetched(plan, cache, report)
     configuration = msgspec.json.decode(cache.blob(image.configuration.digest).read_bytes())
     said = f"{configuration.get('os', 'linux')}/{configuration.get('architecture')}"
-    if said != platform(plan):
+    if said != plan.platform:
         raise UsageError(
-            f"The base image {plan.base} is for {said}, but the record is of {platform(plan)}.",
+            f"The base image {plan.base} is for {said}, but the record is of {plan.platform}.",
             "Choose one for that platform with --base.",
         )
     return Base(
@@ -90,12 +84,12 @@ _Fetch = Callable[[oci.Descriptor, Path, Report], None]
 
 def _from_registry(plan: Plan, cache: oci.Cache) -> tuple[oci.Image, _Fetch]:
     reference = plan.base_reference
-    about = {"base-manifest": plan.base_digest, "platform": platform(plan)}
+    about = {"base-manifest": plan.base_digest, "platform": plan.platform}
     noted = cache.note(about)
     if isinstance(noted, str) and cache.has(noted):
         content = cache.blob(noted).read_bytes()
     else:
-        content = registry.manifest(reference, platform=platform(plan)).content
+        content = registry.manifest(reference, platform=plan.platform).content
         cache.write_note(about, cache.put(content))
 
     def fetch(descriptor: oci.Descriptor, path: Path, report: Report) -> None:
@@ -107,7 +101,7 @@ def _from_registry(plan: Plan, cache: oci.Cache) -> tuple[oci.Image, _Fetch]:
 
 def _from_layout(plan: Plan) -> tuple[oci.Image, _Fetch]:
     layout = oci.Layout(Path(plan.base_layout or ""))
-    image, _ = layout.find(platform(plan))
+    image, _ = layout.find(plan.platform)
     if image.digest != plan.base_digest:
         raise UsageError(f"{plan.base_layout} has changed.", "Build again.")
 

@@ -162,8 +162,8 @@ def _pieces(line: str) -> list[str]:
     found, start = [], 0
     while start < len(line):
         end = start + _PIECE
-        cut = max(line.rfind(" ", start + _PIECE // 2, end), line.rfind(",", start + 1, end))
-        end = cut + 1 if cut > start and end < len(line) else end
+        gap = max(line.rfind(" ", start + _PIECE // 2, end), line.rfind(",", start + 1, end))
+        end = gap + 1 if gap > start and end < len(line) else end
         found.append(line[start:end])
         start = end
     return found
