@@ -125,12 +125,17 @@ class _Watch:
         self.trouble = found[0] if found else None
 
     def failed(self, reason: str, trouble: Trouble | None = None) -> Outcome:
-        logs = ""
-        if trouble is not None and trouble.container is not None:
-            logs = self.cluster.logs(
-                self.namespace, trouble.pod, trouble.container, previous=trouble.previous
-            )
-        return Outcome(complete=False, revision=self.revision, reason=reason, logs=logs)
+        return Outcome(
+            complete=False, revision=self.revision, reason=reason, logs=self.said(trouble)
+        )
+
+    def said(self, trouble: Trouble | None) -> str:
+        """Return what the container in trouble printed, an init container's too."""
+        if trouble is None or trouble.container is None:
+            return ""
+        return self.cluster.logs(
+            self.namespace, trouble.pod, trouble.container, previous=trouble.previous
+        )
 
     def last_warning(self) -> str:
         """Return the newest warning about our pods: a probe that fails, a volume that is late."""
@@ -240,9 +245,8 @@ class _JobWatch(_Watch):
             message = str(self.trouble)
         elif code is not None:
             message = f"its container ended with exit code {code}"
-        return Outcome(
-            complete=False, reason=str(message), exit_code=code, logs=self._log(self.pods)
-        )
+        logs = self.said(self.trouble) or self._log(self.pods)
+        return Outcome(complete=False, reason=str(message), exit_code=code, logs=logs)
 
     def _log(self, pods: Iterable[Mapping[str, Any]]) -> str:
         for pod in pods:

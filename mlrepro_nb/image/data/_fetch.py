@@ -185,8 +185,12 @@ class _Fetching:
             return
         if part.tell() == 0:
             Path(part.name).unlink(missing_ok=True)
-        if problem is not None:
+        if problem is not None and item.path in problem.message:
             raise problem
+        if problem is not None:  # DVC's remote knows files by their md5 only
+            raise ToolError(
+                f"{item.path} was not fetched: {problem.message}", problem.remedy, tool="data"
+            ) from problem
         raise ToolError(
             f"{item.path}, which the run read, is not mounted at {target}"
             + (f", and not at {' or '.join(redact(p) for p, _ in places)}." if places else
