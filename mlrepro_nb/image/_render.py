@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+
 from mlrepro_nb.connect.oci import EPOCH
 from mlrepro_nb.image._configuration import (
     LAB,
@@ -26,12 +28,15 @@ from mlrepro_nb.image._configuration import (
 )
 from mlrepro_nb.image._plan import Plan
 
+DEPENDENCIES = "dependencies"
+"""The stage that has all that changes with the lock alone."""
 PACKAGES = "packages.tar.gz"
 """File of the build context that holds the operating system's packages, unpacked."""
 
 __all__ = [
     "EPOCH",
     "containerfile",
+    "dependencies",
     "dockerignore",
     "entrypoint",
     "labels",
@@ -69,8 +74,15 @@ def dockerignore(plan: Plan) -> str:
 
 def containerfile(plan: Plan) -> str:
     """Return the Containerfile."""
-    parts = [_head(plan), _builder(plan), _final(plan)]
+    parts = [_head(plan), _builder(plan), _dependencies(plan), _final(plan)]
     return "\n".join(parts)
+
+
+def dependencies(plan: Plan) -> tuple[str, ...]:
+    """Return all that the stage of the dependencies is made of: by that it is known again."""
+    alone = msgspec.structs.replace(plan, local=())
+    packages = tuple(f"{p.name} {p.version} {p.sha256}" for p in plan.packages)
+    return (_builder(alone), _dependencies(plan), requirements(plan), plan.lab or "", *packages)
 
 
 def _head(plan: Plan) -> str:
@@ -171,18 +183,24 @@ def _settle(plan: Plan, folder: str) -> str:
     )
 
 
-def _final(plan: Plan) -> str:
+def _dependencies(plan: Plan) -> str:
     setup = configuration(plan)
-    rendered = [f'PATH="{":".join((*setup.path, "$PATH"))}"']
-    rendered += [f"{name}={quote(value)}" for name, value in setup.variables.items()]
-    lines = [f"FROM {plan.base_reference}", ""]
+    lines = [f"FROM {plan.base_reference} AS {DEPENDENCIES}"]
     if plan.packages:
         lines.append("COPY --from=builder /packages/ /")
     if setup.writable:
         lines.append(f"RUN install -d -m 1777 {' '.join(setup.writable)}")
     if plan.lab:
         lines.append(f"COPY --from=builder {LAB} {LAB}")
-    lines.append(f"COPY --from=builder {VENV} {VENV}")
+    lines += [f"COPY --from=builder {VENV} {VENV}", ""]
+    return "\n".join(lines)
+
+
+def _final(plan: Plan) -> str:
+    setup = configuration(plan)
+    rendered = [f'PATH="{":".join((*setup.path, "$PATH"))}"']
+    rendered += [f"{name}={quote(value)}" for name, value in setup.variables.items()]
+    lines = [f"FROM {DEPENDENCIES}"]
     if plan.local:
         lines.append(f"COPY --from=builder {LOCAL} {LOCAL}")
     lines.append("ENV " + " \\\n    ".join(rendered))

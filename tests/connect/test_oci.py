@@ -205,7 +205,13 @@ def test_what_nobody_used_for_a_month_goes(cache: oci.Cache) -> None:
     for path in files(cache):
         os.utime(path, (long_ago, long_ago))
     assert cache.has(used)
+    # Environments lie beside it; the date of a file in one says nothing of its use.
+    beside = cache.root / "environments" / "a" / "module.py"
+    beside.parent.mkdir(parents=True)
+    beside.write_text("")
+    os.utime(beside, (long_ago, long_ago))
     cache.sweep()
+    assert beside.exists()
     assert cache.has(used)
     assert not cache.has(old)
     assert cache.note({"a": 1}) is None

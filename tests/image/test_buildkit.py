@@ -17,7 +17,7 @@ from mlrepro_nb.image._contents import ContextFile
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
 from mlrepro_nb.image.builders.docker import DockerBuilder
-from mlrepro_nb.model import Image, Record, silent
+from mlrepro_nb.model import Image, Record
 from mlrepro_nb.store import Store
 
 pytestmark = pytest.mark.engine
@@ -69,12 +69,20 @@ def test_another_content_of_the_same_length_is_seen(
     monkeypatch.setenv("BUILDKIT_HOST", buildkit)
     builder = DockerBuilder(oci.Cache(tmp_path / "cache"))
     base = plan("train.ipynb", base=base_image)
-    found = []
+    found: list[bytes] = []
+    layers: list[list[str]] = []
     for text in (b"one", b"two"):
         file = ContextFile(layer="code", path="same.txt", content=text)
         planned = msgspec.structs.replace(base, files=(file,))
-        made = builder.build(planned, Wanted(bundle=index.ca_bundle()), small[1], silent)
+        steps: list[str] = []
+        made = builder.build(
+            planned, Wanted(bundle=index.ca_bundle()), small[1],
+            lambda step, steps=steps: steps.append(step.message),
+        )  # fmt: skip
         assert isinstance(made, BuiltImage)
+        layers.append([layer.digest for layer in made.image.layers])
+        # A change of the code leaves the dependencies as they are: they are not made again.
+        assert ("building the dependencies" in steps) == (text == b"one")
         for layer in reversed(made.image.layers):
             blob = made.blob(layer.digest)
             assert blob is not None
@@ -90,6 +98,7 @@ def test_another_content_of_the_same_length_is_seen(
                     found.append(content.read())
         assert members["app/project/same.txt"].mtime == oci.EPOCH
     assert found == [b"one", b"two"]
+    assert [a == b for a, b in zip(*layers, strict=True)].count(False) == 1
 
 
 def test_a_rebuild_is_compared_and_the_first_difference_told(

@@ -27,6 +27,8 @@ def build(
     platform: str,
     epoch: int,
     secrets: Mapping[str, Path] | None = None,
+    stage: str | None = None,
+    stages: Mapping[str, tuple[Path, str]] = {},
     no_cache: bool = False,
     report: Report = silent,
 ) -> None:
@@ -49,6 +51,12 @@ def build(
         Files by the id under which ``RUN --mount=type=secret`` finds them. They
         enter no layer, no history and no cache key.
 
+    stage
+        Build the Containerfile as far as this stage.
+    stages
+        Stages that are there already, as an OCI layout and the digest of a manifest in it.
+        Their layers stay as they are: they are neither dated nor compressed again.
+
     Raises
     ------
     ToolError
@@ -61,6 +69,13 @@ def build(
     shared += ["--no-cache"] if no_cache else []
     for name, path in sorted((secrets or {}).items()):
         shared += ["--secret", _fields(f"id={name}", f"src={path}")]
+    shared += [] if stage is None else _option(kit, "target", stage)
+    for name, (layout, digest) in sorted(stages.items()):
+        if kit.client == "buildctl":
+            shared += ["--oci-layout", f"{name}={layout}"]
+            shared += ["--opt", f"context:{name}=oci-layout://{name}@{digest}"]
+        else:
+            shared += ["--build-context", f"{name}=oci-layout://{layout}@{digest}"]
     if kit.client == "buildctl":
         arguments = [
             kit.program, "--addr", kit.where, "build", "--frontend", "dockerfile.v0",
@@ -81,6 +96,12 @@ def build(
     )
     if not ended.ok:
         raise meaning(Path(kit.program).name + " build", telling(ended.stderr))
+
+
+def _option(kit: BuildKit, name: str, value: str) -> list[str]:
+    if kit.client == "buildctl":
+        return ["--opt", f"{name}={value}"]
+    return [f"--{name}", value]
 
 
 def _fields(*fields: str) -> str:

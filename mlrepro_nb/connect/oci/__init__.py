@@ -25,7 +25,7 @@ from mlrepro_nb.connect.oci._layout import (
     image,
 )
 from mlrepro_nb.connect.oci._texts import Entry, entries_in, stacked, texts_in
-from mlrepro_nb.connect.oci._write import check_target, damaged, is_archive, stream, write
+from mlrepro_nb.connect.oci._write import check_target, damaged, is_archive, share, stream, write
 
 __all__ = [
     "COMPRESSOR",
@@ -51,6 +51,7 @@ __all__ = [
     "image",
     "is_archive",
     "opened",
+    "share",
     "spooled",
     "stacked",
     "stream",

@@ -140,8 +140,9 @@ class Cache:
     def sweep(self) -> None:
         """Delete what nobody used for a month, and what killed builds left behind."""
         now = time.time()
-        for folder, age in ((self.root / "new", _DAY), (self.root, _MONTH)):
-            for path in folder.rglob("*"):
+        # The folder holds what is not the cache's, too: whole environments.
+        for name, age in (("new", _DAY), ("blobs", _MONTH), ("notes", _MONTH), ("parts", _MONTH)):
+            for path in (self.root / name).rglob("*"):
                 with contextlib.suppress(OSError):
                     if path.is_file() and now - path.stat().st_mtime > age:
                         path.unlink()

@@ -101,6 +101,16 @@ def write(
             raise
 
 
+def share(blobs: Path, target: Path, made: Image | None = None) -> None:
+    """Make a layout that has its blobs in another folder: with an image of them, or empty."""
+    target.mkdir()
+    (target / "blobs").symlink_to(blobs.resolve())
+    if made is not None:
+        texts = _texts(made, (), ())
+        for name in ("oci-layout", "index.json"):
+            (target / name).write_bytes(texts[name])
+
+
 def _umask() -> int:
     found = os.umask(0o022)
     os.umask(found)

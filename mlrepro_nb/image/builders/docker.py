@@ -8,6 +8,7 @@ its image stays where it was built.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,11 +22,14 @@ from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image._configuration import configuration
 from mlrepro_nb.image._context import CONTAINERFILE, check_empty, context
 from mlrepro_nb.image._plan import Plan
+from mlrepro_nb.image._render import DEPENDENCIES, dependencies
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
 from mlrepro_nb.image.supply import LISTS
 from mlrepro_nb.model import Report, Step
 from mlrepro_nb.store import Store
+
+_FORMAT = 1
 
 
 class DockerBuilder:
@@ -118,15 +122,7 @@ class DockerBuilder:
                 for blob in sorted((layout / "blobs" / "sha256").iterdir()):
                     self.cache.take(blob)
             else:
-                # Only the layers come over that the cache does not have.
-                blobs = self.cache.root / "blobs"
-                blobs.mkdir(exist_ok=True)
-                (layout / "blobs").symlink_to(blobs.resolve())
-                buildkit.build(
-                    kit, folder, layout, containerfile=CONTAINERFILE, platform=plan.platform,
-                    epoch=oci.EPOCH, secrets=secrets, no_cache=self.fresh, report=report,
-                )  # fmt: skip
-                image, _ = oci.Layout(layout).find(plan.platform)
+                image = self._by_buildkit(kit, plan, folder, layout, secrets, report)
         self.cache.sweep()
         archive = wanted.output is not None and oci.is_archive(wanted.output)
         placed = msgspec.structs.replace(
@@ -137,6 +133,45 @@ class DockerBuilder:
             below=frozenset(layer.digest for layer in image.layers),
             origin=registry.parse(plan.base).name,
         )  # fmt: skip
+
+    def _by_buildkit(
+        self, kit: buildkit.BuildKit, plan: Plan, folder: Path, layout: Path,
+        secrets: dict[str, Path], report: Report,
+    ) -> oci.Image:  # fmt: skip
+        """Build the dependencies, unless they are there, and the image on top of them.
+
+        BuildKit dates the layers of an image anew in each build, and compresses them again;
+        those of a base image it leaves alone. So the dependencies are an image of their own.
+        """
+        build = functools.partial(
+            buildkit.build, kit, folder, containerfile=CONTAINERFILE, platform=plan.platform,
+            epoch=oci.EPOCH, secrets=secrets, report=report,
+        )  # fmt: skip
+        about = {
+            "dependencies": _FORMAT, "of": dependencies(plan), "by": kit.title,
+            "platform": plan.platform,
+        }  # fmt: skip
+        blobs = self.cache.root / "blobs"
+        blobs.mkdir(exist_ok=True)
+        lower, upper = layout / "dependencies", layout / "image"
+        below = None if self.fresh else self._kept(self.cache.note(about))
+        oci.share(blobs, lower, below)
+        if below is None:
+            report(Step(message="building the dependencies"))
+            build(target=lower, stage=DEPENDENCIES, no_cache=self.fresh)
+            below, _ = oci.Layout(lower).find(plan.platform)
+            self.cache.write_note(about, below.digest)
+        oci.share(blobs, upper)
+        report(Step(message="building the image"))
+        build(target=upper, stages={DEPENDENCIES: (lower, below.digest)}, no_cache=self.fresh)
+        return oci.Layout(upper).find(plan.platform)[0]
+
+    def _kept(self, digest: str | None) -> oci.Image | None:
+        """Return an image of which all is still in the cache."""
+        if digest is None or not self.cache.has(digest):
+            return None
+        found = oci.image(self.cache.blob(digest).read_bytes(), "the cache")
+        return found if all(self.cache.has(b.digest, b.size) for b in found.blobs) else None
 
 
 REPEATABLE = (
