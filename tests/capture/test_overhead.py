@@ -72,8 +72,9 @@ def test_the_recorder_itself_makes_few_calls(session: Any) -> None:
     shell, live = session
     live.recorder._hooked = {}  # no watch
     calls = between_cells(shell, "y = 2")
-    assert calls["Python"] < 200, calls
-    assert sum(calls.values()) < 450, calls
+    # 200 of them; a word of another thread may come between.
+    assert calls["Python"] < 230, calls
+    assert sum(calls.values()) < 500, calls
 
 
 def test_loading_imports_no_heavy_library(kernel: Callable) -> None:
