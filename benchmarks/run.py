@@ -10,18 +10,24 @@ BENCHMARKS = {
     "building": "Images of one notebook's model, beside the peers'",
     "comparing": "Comparing outputs: megabytes a second",
     "hashing": "Identities of files",
+    "parity": "nbval's and nbmake's own notebooks under our pytest plugin",
     "recording": "Recording: milliseconds a cell, beside the peers' kernels",
     "recording_notebooks": "Recording: real notebooks, beside the peers' kernels",
     "watches": "Recording: where the time of a trivial cell goes",
     "attributing": "Causes: recall, accuracy, false alarms, repairs over the planted faults",
     "verifying": "Running the tour notebook again",
+    "public": "Real public notebooks: verdicts, causes and fixes, beside plain papermill",
 }
+
+WHEN_NAMED = {"public"}
+"""Those that take an hour, and what only some machines have."""
 
 
 def main(names: list[str]) -> None:
     """Run the named benchmarks, or all; ``--json`` prints the rows instead of tables."""
     as_json = "--json" in names
-    chosen = [name for name in names if name in BENCHMARKS] or list(BENCHMARKS)
+    chosen = [name for name in names if name in BENCHMARKS]
+    chosen = chosen or [name for name in BENCHMARKS if name not in WHEN_NAMED]
     results = {}
     for name in chosen:
         rows = import_module(f"benchmarks.{name}").measure()
