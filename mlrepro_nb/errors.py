@@ -39,7 +39,7 @@ class UsageError(MlreproError):
 
 
 class NotebookError(UsageError):
-    """The file is not a notebook that can be run: not JSON, nbformat 3, no code."""
+    """The file is not a notebook that can be run: not JSON, of a newer nbformat, no code."""
 
 
 class NotFoundError(UsageError):

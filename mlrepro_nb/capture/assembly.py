@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mlrepro_nb.capture import environment, hardware, randomness, runs
+from mlrepro_nb.capture import environment, hardware, metrics, randomness, runs
 from mlrepro_nb.capture.cells import _assemble as state
 from mlrepro_nb.capture.cells._match import Cells
 from mlrepro_nb.capture.cells.outputs import output_digests
@@ -108,6 +108,7 @@ def assemble(
     status, error = _status(executed, told)
     outputs = _outputs(told, cells, nb if mode != "interactive" else None)
     made = runs.assembled(told, cells, root, data)
+    measured = metrics.assembled(told, cells, made.metrics)
     record = Record(
         code=_code(told, executed, cells, notebook, root, put_blob),
         data=data,
@@ -120,6 +121,9 @@ def assemble(
             error=error,
             outputs=outputs,
             metrics=made.metrics,
+            scraps=measured.scraps,
+            variables=measured.variables,
+            expectations=measured.expectations,
             models=made.models,
             artifacts=made.artifacts,
             duration=_duration(told, executed),

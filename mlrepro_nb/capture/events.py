@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mlrepro_nb.model import CellPeak, Hardware, Peak
+from mlrepro_nb.model import CellPeak, Hardware, Operator, Peak
 
 
 class Begin(msgspec.Struct):
@@ -339,6 +339,25 @@ class LoggedModel(msgspec.Struct):
     digest: str | None = None
 
 
+class Expect(msgspec.Struct):
+    """Something is expected of a metric."""
+
+    metric: str
+    operator: Operator | None = None
+    limit: float | None = None
+    delta: float | None = None
+    order: int | None = None
+
+
+class Metric(msgspec.Struct):
+    """What a scrap or a variable is, or why it is no number."""
+
+    source: Literal["scrapbook", "variable"]
+    name: str
+    value: float | None = None
+    problem: str | None = None
+
+
 class Seal(msgspec.Struct):
     """All is reported as of now."""
 
@@ -355,6 +374,7 @@ SHAPES: dict[str, Any] = {
     "model": LoggedModel, "environment": dict[str, Any], "hardware": Hardware, "seal": Seal,
     "outside": Outside, "widget": WidgetMove, "installed": Installed,
     "distributions": Distributions, "edits": Edits, "checkouts": dict[str, Checkout],
+    "expect": Expect, "metric": Metric,
 }  # fmt: skip
 
 

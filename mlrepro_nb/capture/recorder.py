@@ -43,6 +43,7 @@ from mlrepro_nb.capture.data.readers.versions import VersionWatch
 from mlrepro_nb.capture.environment import EnvironmentWatch
 from mlrepro_nb.capture.guards import Guard, Uninterrupted
 from mlrepro_nb.capture.hardware import HardwareWatch
+from mlrepro_nb.capture.metrics import MetricWatch
 from mlrepro_nb.capture.randomness import RandomnessWatch
 from mlrepro_nb.capture.runs import RunWatch
 from mlrepro_nb.capture.secrets import mask, mask_values, scrub
@@ -109,11 +110,13 @@ class Recorder:
         self.notebook = find_notebook(shell)
         files = FileWatch(self, cache=cache, keep=keep)
         names = NameWatch(self)
+        self.metrics = MetricWatch(self)
         self.watches: tuple[Watch, ...] = (
             *layers(self, files),
             VersionWatch(self),
             RandomnessWatch(self),
             RunWatch(self, files.digests, self._tags()),
+            self.metrics,
             EnvironmentWatch(self, files.sources, fresh=self._is_fresh()),
             EffectWatch(self),
             WidgetWatch(self, names, self._showed),
@@ -123,7 +126,11 @@ class Recorder:
         """In the order in which they start; they end in the reverse order."""
         kernel = getattr(shell, "kernel", None)
         session = getattr(kernel, "session", None)
-        self._tap = OutputTap(session, self._published) if session is not None else None
+        self._tap = (
+            OutputTap(session, self._published, self.metrics.displayed)
+            if session is not None
+            else None
+        )
         self._kernel: Any = kernel
         self._handler_hook: Any = None
 

@@ -34,6 +34,8 @@ class Told(msgspec.Struct):
     models: dict[tuple[str], dict[str, Any]] = {}
     artifacts: dict[tuple[str, str], dict[str, Any]] = {}
     versions: dict[str, str] = {}
+    expected: list[dict[str, Any]] = []
+    metrics: dict[tuple[str, str], dict[str, Any]] = {}
     outside: list[dict[str, Any]] = []
     widgets: list[dict[str, Any]] = []
     installed: dict[int, list[str]] = {}
@@ -61,11 +63,11 @@ def sort(events: Iterable[Event]) -> Told:
     return told
 
 
-_LISTED = {"file": "files", "outside": "outside", "widget": "widgets"}
+_LISTED = {"file": "files", "outside": "outside", "widget": "widgets", "expect": "expected"}
 """Events of which each counts."""
 _MERGED = {
     "run": ("runs", "run_id"), "model": ("models", "uri"),
-    "artifact": ("artifacts", "run_id", "path"),
+    "artifact": ("artifacts", "run_id", "path"), "metric": ("metrics", "source", "name"),
 }  # fmt: skip
 """Events of which the later add to the earlier of the same name."""
 

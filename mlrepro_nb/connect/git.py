@@ -102,6 +102,11 @@ def content(root: Path, commit: str, path: str) -> bytes | None:
     return ended.stdout if ended.returncode == 0 else None
 
 
+def last_change(root: Path, path: str) -> str | None:
+    """Return when the last commit was made that changed a file, as ISO time, or None."""
+    return _line(_git(root, "--literal-pathspecs", "log", "-1", "--format=%cI", "--", path))
+
+
 def latest_tag(root: Path) -> str | None:
     """Return the newest tag that reads like a version and leads to HEAD, or None."""
     for pattern in ("v[0-9]*", "[0-9]*"):

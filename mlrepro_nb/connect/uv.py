@@ -178,7 +178,8 @@ def make_environment(folder: Path, python: str) -> Path:
 
 def install(
     python: Path, requirements: Path | Sequence[str], *, target: Path | None = None,
-    hashes: bool = True,
+    hashes: bool = True, constraints: Path | None = None, dependencies: bool = True,
+    newest: str | None = None,
 ) -> None:  # fmt: skip
     """Install requirements for an interpreter.
 
@@ -192,6 +193,12 @@ def install(
         A folder to install into instead of the interpreter's own.
     hashes
         Whether the lock has hashes, which then must agree.
+    constraints
+        A file of versions that are taken where one of those distributions is needed.
+    dependencies
+        Whether names bring what they need.
+    newest
+        A moment, ISO; what the index got after it is not seen.
 
     Raises
     ------
@@ -205,16 +212,27 @@ def install(
         arguments += ["--no-deps", *(["--require-hashes"] if hashes else []), "-r",
                       str(requirements)]  # fmt: skip
     else:
-        arguments += list(requirements)
+        arguments += [*([] if dependencies else ["--no-deps"]), "--", *requirements]
+    if constraints is not None:
+        arguments[3:3] = ["--constraints", str(constraints)]
+    if newest is not None:
+        arguments[3:3] = ["--exclude-newer", newest]
     ended = command.run(
         arguments, cwd=requirements.parent if isinstance(requirements, Path) else Path("/"),
         environment=_environment(), timeout=1800,
     )  # fmt: skip
     if not ended.ok:
         raise ToolError(
-            "uv could not install the recorded environment.",
+            f"uv could not install {_named(requirements)}.",
             "What it printed says why. Where it is the network: connect once, or set the index in "
             "pip's or uv's configuration.",
             tool="uv",
             output=ended.stderr,
         )
+
+
+def _named(requirements: Path | Sequence[str]) -> str:
+    if isinstance(requirements, Path):
+        return "the recorded environment"
+    more = f" and {len(requirements) - 5} more" if len(requirements) > 6 else ""
+    return ", ".join(requirements[: 5 if more else 6]) + more

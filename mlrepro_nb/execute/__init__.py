@@ -5,7 +5,13 @@ returned `CellError`. Only a request that cannot be carried out (no such kernel,
 no such parameter, no notebook) is an exception.
 """
 
-from mlrepro_nb.execute._kernelspec import NATIVE, interpreter, kernel_name
+from mlrepro_nb.execute._kernelspec import (
+    NATIVE,
+    MissingKernel,
+    interpreter,
+    kernel_name,
+    missing_kernel,
+)
 from mlrepro_nb.execute._managed import run_managed
 from mlrepro_nb.execute._messages import shallow
 from mlrepro_nb.execute._nursery import Nursery
@@ -21,12 +27,14 @@ __all__ = [
     "Confinement",
     "Execution",
     "Limits",
+    "MissingKernel",
     "Nursery",
     "Workspace",
     "cell_ids",
     "check_parameters",
     "interpreter",
     "kernel_name",
+    "missing_kernel",
     "portable",
     "read_notebook",
     "run",

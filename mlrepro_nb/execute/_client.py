@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 
 from mlrepro_nb.capture.secrets import mask
@@ -50,6 +51,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         self._full = False
         self._stream: tuple[Any, list[str]] | None = None
         self.capped: list[int] = []
+        self.after: dict[int, str] = {}
+        """What to run after the cell of an index that raised nothing."""
         self.kernels: list[Any] = []
         """What `mlrepro_nb.execute._nursery` started for this run."""
         self.nursed: Any = None
@@ -78,6 +81,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             self.nb_man.cell_start(cell, index)
             try:
                 self.execute_cell(cell, index)
+                self._follow(cell, index)
             except CellExecutionError as error:
                 self._failed(cell, index, error)
                 self.ended = (index, error.ename, error.evalue, _traceback(cell))
@@ -119,6 +123,18 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
                     pass  # it exited with the last cell; the cells' outputs are what counts
             self.set_widgets_metadata()
         return self.nb
+
+    def _follow(self, cell: Any, index: int) -> None:
+        """Run what follows a cell, no cell itself; its error is the cell's."""
+        source = self.after.get(index)
+        if not source or any(output.output_type == "error" for output in cell.outputs):
+            return
+        reply = self.wait_for_reply(self.kc.execute(source, silent=True), cell)
+        said = reply["content"] if reply is not None else {}
+        if said.get("status") == "error":
+            cell.outputs.append(new_output("error", **{
+                key: said.get(key, "") for key in ("ename", "evalue", "traceback")
+            }))  # fmt: skip
 
     def _failed(self, cell: Any, index: int, error: Exception | None) -> None:
         self.nb_man.cell_exception(cell, cell_index=index, exception=error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from mlrepro_nb.errors import KernelError
 
 if TYPE_CHECKING:
@@ -12,6 +14,42 @@ if TYPE_CHECKING:
 
 NATIVE = "python3"
 """The kernel that jupyter_client offers for the interpreter that it runs in."""
+
+
+class MissingKernel(msgspec.Struct, frozen=True, kw_only=True):
+    """The kernelspec that a notebook names, which is not installed."""
+
+    name: str
+    language: str
+    remedy: str
+    substitute: str | None = None
+    """An installed kernelspec of the same language."""
+
+
+def missing_kernel(nb: NotebookNode) -> MissingKernel | None:
+    """Return what a notebook names and is not installed; None where it can run or names none."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    spec = nb.metadata.get("kernelspec") or {}
+    named = spec.get("name")
+    installed = sorted(KernelSpecManager().find_kernel_specs())
+    if not named or named in installed:
+        return None
+    told = nb.metadata.get("language_info") or {}
+    language = str(told.get("name") or spec.get("language") or "python").lower()
+    version = str(told.get("version") or "")
+    remedy = f"Installed are: {_listed(installed)}."
+    if named == "python2" or language == "python2" or version.startswith("2."):
+        remedy += " It is a Python 2 notebook: port it (python -m lib2to3), then --kernel python3."
+        return MissingKernel(name=str(named), language="python2", remedy=remedy)
+    substitute = NATIVE if language in ("python", "ipython") and NATIVE in installed else None
+    if language in ("python", "ipython"):
+        remedy += (
+            f" Install it from its environment: python -m ipykernel install --user --name {named}"
+        )
+    if substitute:
+        remedy += f"; or run it in this one: --kernel {substitute}"
+    return MissingKernel(name=str(named), language=language, remedy=remedy, substitute=substitute)
 
 
 def kernel_name(nb: NotebookNode, kernel: str | None = None) -> str:
@@ -39,18 +77,16 @@ def kernel_name(nb: NotebookNode, kernel: str | None = None) -> str:
         )
     if wanted in installed:
         return str(wanted)
-    remedy = f"Installed are: {_listed(installed)}."
     if kernel:
-        raise KernelError(f"There is no kernel {wanted!r} on this machine.", remedy)
-    if wanted == "python2" or str(language).lower() == "python2":
-        remedy += " It is a Python 2 notebook: port it (python -m lib2to3), then --kernel python3."
-    elif str(language or "python").lower() == "python":
-        remedy += (
-            f" Install it from its environment: python -m ipykernel install --user --name {wanted}"
+        raise KernelError(
+            f"There is no kernel {wanted!r} on this machine.",
+            f"Installed are: {_listed(installed)}.",
         )
-        if NATIVE in installed:
-            remedy += "; or run it in this one: --kernel python3"
-    raise KernelError(f"The notebook's kernel {wanted!r} is not installed on this machine.", remedy)
+    missing = missing_kernel(nb)
+    raise KernelError(
+        f"The notebook's kernel {wanted!r} is not installed on this machine.",
+        missing.remedy if missing else f"Installed are: {_listed(installed)}.",
+    )
 
 
 def interpreter(name: str) -> str | None:

@@ -21,7 +21,9 @@ _NEWEST_MAJOR = 4
 
 
 def read_notebook(path: str | Path) -> NotebookNode:
-    """Read a notebook; one of an older 4.x minor is upgraded in memory.
+    """Read a notebook; one of an older format is upgraded in memory.
+
+    One of nbformat 3 or 2, of 2014 or before, says so in ``metadata.orig_nbformat``.
 
     Cells that have no id in the file get one made from their position and
     source, so that two readings of a file agree.
@@ -42,10 +44,9 @@ def read_notebook(path: str | Path) -> NotebookNode:
     if not isinstance(major, int) or isinstance(major, bool):
         raise NotebookError(f"{path} has an unreadable nbformat ({major!r}).", _RESAVE)
     if major < _NEWEST_MAJOR:
-        raise NotebookError(
-            f"{path} is a notebook of nbformat {major}, which today's kernels do not run.",
-            f"Convert it: jupyter nbconvert --to notebook --nbformat 4 {path}",
-        )
+        node = _node(path, _upgraded(path, data, major))
+        node.metadata["orig_nbformat"] = major
+        return node
     if major > _NEWEST_MAJOR:
         raise NotebookError(
             f"{path} was written by a newer Jupyter (nbformat {major}).",
@@ -60,7 +61,28 @@ _RESAVE = "Open it in JupyterLab and save it again, or restore it from git."
 def cell_ids(path: str | Path) -> tuple[str | None, ...]:
     """Return the ids that the cells of a notebook file really have."""
     data = json.loads(Path(path).read_text(encoding="utf-8"))
+    if "cells" not in data:
+        return (None,) * len(read_notebook(path).cells)
     return tuple(cell.get("id") for cell in data["cells"])
+
+
+def _upgraded(path: Path, data: dict[str, Any], major: int) -> dict[str, Any]:
+    """Return a notebook of an older format as one of nbformat 4."""
+    import nbformat
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            node = nbformat.reads(json.dumps(data), as_version=_NEWEST_MAJOR)
+        upgraded: dict[str, Any] = json.loads(json.dumps(node))
+        for cell in upgraded["cells"]:
+            cell.pop("id", None)  # drawn at random: `_node` makes one that stays
+        return upgraded
+    except Exception as error:  # noqa: BLE001 - what nbformat raises is of many types
+        raise NotebookError(
+            f"{path} is a notebook of nbformat {major}, and cannot be upgraded: {error!r}.",
+            f"Convert it: jupyter nbconvert --to notebook --nbformat 4 {path}",
+        ) from None
 
 
 def _text(path: Path) -> str:

@@ -101,6 +101,7 @@ def run(
     allow_errors: bool = False,
     mode: Literal["headless", "verify"] = "headless",
     startup: str = "",
+    after: Mapping[int, str] = {},
     recorded: bool = True,
     deep: bool = False,
     confined: Confinement | None = None,
@@ -132,6 +133,9 @@ def run(
     startup : str
         Python source that runs in the kernel's process before the first cell,
         outside the user's namespace (ipykernel only).
+    after : mapping
+        Source that runs among the notebook's names after the cell of an index, unless that
+        raised. What it prints is dropped; what it raises is the cell's.
     recorded : bool
         Whether to load the recorder.
     deep : bool
@@ -156,6 +160,8 @@ def run(
     executed = _prepared(nb, parameters, name)
     report(Step(message=f"starting kernel {name}", done=0, total=len(executed.cells)))
     started, clock, key = datetime.now(timezone.utc), time.monotonic(), os.urandom(32).hex()
+    order = {identity: index for index, identity in enumerate(given)}
+    positions = tuple(order.get(cell.get("id")) for cell in executed.cells)
     with tempfile.TemporaryDirectory(prefix="mlrepro-", ignore_cleanup_errors=True) as folder:
         journal = Path(folder) / "events.jsonl"
         variables = prepare(
@@ -177,6 +183,9 @@ def run(
         )  # fmt: skip
         if confined is not None and tracing is None:
             _confine(client, confined, Path(folder), variables)
+        client.after = {
+            i: after[p] for i, p in enumerate(positions) if p is not None and p in after
+        }
         _execute(client, cwd, variables, str(journal))
         events, secrets = heard(journal, key)
         cut_short = False
@@ -184,8 +193,6 @@ def run(
             trace = tracing.ended()
             cut_short = trace is None
             events += list(traced(trace, list(events))) if trace is not None else []
-    order = {identity: index for index, identity in enumerate(given)}
-    positions = tuple(order.get(cell.get("id")) for cell in executed.cells)
     return Execution(
         nb=executed,
         positions=positions,
@@ -258,6 +265,7 @@ def _confine(client: Any, confined: Confinement, folder: Path, variables: dict[s
         home = Path(confined.interpreter).parent
         variables["PATH"] = f"{home}{os.pathsep}{variables.get('PATH', os.defpath)}"
         variables["VIRTUAL_ENV"] = str(home.parent)
+    client.interrupt_on_timeout = confined.limits.interrupt
     client.nursed = partial(
         manager,
         confined.nursery,

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,8 @@ _PROBE = (
     "print(json.dumps([n for n in sys.argv[1:] if u.find_spec(n) is None]))"
 )
 _FORMAT = 1
+RECORDING = (3, 10)
+"""The oldest Python that the recorder runs in."""
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,8 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     extra: tuple[str, ...]
     """Folders that hold what it lacks of what a kernel and the recorder need; to be put at the
     end of ``sys.path``, so that no recorded version changes."""
+    notes: tuple[str, ...] = ()
+    """What of it is not as it was asked for, one sentence each."""
 
 
 def build(
@@ -81,11 +85,10 @@ def build(
     key = digest([_FORMAT, environment.lock, version, mlrepro_nb.__version__])
     folder = (root or user_cache()) / "environments" / short(key, 32)
     done = folder / "built.json"
-    with _alone(folder):
+    with alone(folder):
         if not done.exists():
             _make(folder, version, environment.lock, store, report)
-            missing = _missing(folder)
-            _add(folder, missing, report)
+            missing = add_recorder(folder, report)
             write_atomically(done, json.dumps({"apart": missing}).encode())
         os.utime(done)
     return Built(python=str(folder / "env" / "bin" / "python"), extra=(str(folder / "apart"),))
@@ -112,10 +115,30 @@ def _make(folder: Path, version: str, blob: str, store: Store, report: Report) -
             uv.install(python, requirements)
 
 
-def _missing(folder: Path) -> list[str]:
-    """Return the modules that a recording kernel needs and the environment lacks."""
+def add_recorder(
+    folder: Path, report: Report, modules: Sequence[str] = _RECORDER, *, package: bool = True
+) -> list[str]:
+    """Put what a recording kernel needs and an environment lacks into a folder apart.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the environment, ``env``, and gets the other one, ``apart``.
+    report : callable
+        Is told the progress.
+    modules : sequence of str
+        What is needed.
+    package : bool
+        Whether this package is, too.
+    """
+    missing = _missing(folder, modules)
+    _add(folder, missing, report, package=package)
+    return missing
+
+
+def _missing(folder: Path, modules: Sequence[str]) -> list[str]:
     python = str(folder / "env" / "bin" / "python")
-    ended = command.run([python, "-I", "-c", _PROBE, *_RECORDER], cwd=Path("/"), timeout=120)
+    ended = command.run([python, "-I", "-c", _PROBE, *modules], cwd=Path("/"), timeout=120)
     if not ended.ok:
         raise ToolError(
             "The recorded environment's Python does not run.", "See what it says.",
@@ -125,8 +148,7 @@ def _missing(folder: Path) -> list[str]:
     return found
 
 
-def _add(folder: Path, missing: list[str], report: Report) -> None:
-    """Put what is missing into a folder apart, this package among it."""
+def _add(folder: Path, missing: list[str], report: Report, *, package: bool) -> None:
     apart = folder / "apart"
     shutil.rmtree(apart, ignore_errors=True)
     apart.mkdir()
@@ -134,11 +156,12 @@ def _add(folder: Path, missing: list[str], report: Report) -> None:
         names = [_DISTRIBUTIONS.get(name, name) for name in missing]
         report(Step(message=f"adding apart what the record lacks: {', '.join(names)}"))
         uv.install(folder / "env" / "bin" / "python", names, target=apart)
-    (apart / "mlrepro_nb").symlink_to(Path(mlrepro_nb.__file__).parent)
+    if package:
+        (apart / "mlrepro_nb").symlink_to(Path(mlrepro_nb.__file__).parent)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Let one process at a time build an environment."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:

@@ -26,6 +26,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     offline: bool = False
     """Without a network: in a namespace of its own, or where that is not allowed by a guard in
     Python, which native code gets around."""
+    interrupt: bool = False
+    """Whether a cell over its time is interrupted, and the next runs; else the run ends."""
     startup_files: bool = False
     """Whether the user's startup files (IPython's, PYTHONSTARTUP, usercustomize) run."""
 

@@ -97,6 +97,9 @@ def _candidates(words: list[str]) -> Iterator[str]:
     if typed[0] == "help":
         yield from VERBS if len(typed) == 1 else ()
         return
+    if typed[0] == "expect":
+        yield from _expecting(typed[1:])
+        return
     params = command(typed[0]).params if verb.command else []
     if word.startswith("-"):
         yield from (option for p in params for option in (*p.opts, *p.secondary_opts)
@@ -108,6 +111,25 @@ def _candidates(words: list[str]) -> Iterator[str]:
             yield from _values(param, word)
             return
     yield from _arguments(verb, word)
+
+
+def _expecting(typed: list[str]) -> Iterator[str]:
+    """Yield what may come next in ``expect NAME >= LIMIT delta D``."""
+    if not typed:
+        from IPython.core.getipython import get_ipython
+
+        from mlrepro_nb.capture.metrics.numbers import number
+
+        shell: Any = get_ipython()
+        names = shell.user_ns if shell is not None else {}
+        yield from (
+            name for name, value in names.items()
+            if not name.startswith("_") and isinstance(number(value), float)
+        )  # fmt: skip
+    elif len(typed) == 1:
+        yield from (">=", "<=", ">", "<", "==", "!=", "delta")
+    elif len(typed) == 3 and typed[1] != "delta":
+        yield "delta"
 
 
 def _values(param: Any, word: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from mlrepro_nb.metrics import met, outcome, wording
 from mlrepro_nb.model import Record, short
 
 MIME = "application/vnd.mlrepro.status+json"
@@ -12,7 +13,7 @@ MIME = "application/vnd.mlrepro.status+json"
 
 Row = tuple[str, str]
 
-_NOTED = frozenset({"gap", "unseeded", "edited", "outside"})
+_NOTED = frozenset({"gap", "unseeded", "edited", "outside", "missed"})
 """Rows that say that something is amiss: marked, and not by colour alone."""
 _MOST = 100
 """Executions that are listed; of more, the last."""
@@ -34,6 +35,8 @@ def status(record: Record, seed: int | None) -> list[Row]:
         *_randomness(record, seed),
         ("results", f"{len(record.results.outputs)} outputs, "
          f"{len(record.results.metrics)} metrics, {len(record.results.models)} models"),
+        *((("expected" if met(one) else "missed"), f"{wording(one)}: {outcome(one)}")
+          for one in record.results.expectations),
     ]  # fmt: skip
     rows += [
         ("MLflow", f"run {run.run_id} in {run.experiment or '?'}") for run in record.lineage.runs

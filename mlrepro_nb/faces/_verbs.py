@@ -33,6 +33,16 @@ VERBS: dict[str, Verb] = {
         "N is a whole number from 0 to 4294967295. Libraries that are loaded are seeded at once,\n"
         "others when they are imported. What comes too late for this process is said.",
     ),
+    "expect": Verb(
+        "expect NAME [>= LIMIT] [delta D]", "what a metric must be, and what difference matters",
+        "    %mlrepro expect accuracy >= 0.93 delta 0.01\n\n"
+        "NAME is an MLflow metric, a scrap of scrapbook's or a variable that holds one number;\n"
+        "where several have it, the first of these counts. Operators are >= <= > < == !=. It is\n"
+        "looked at now and when the run ends, and goes into the record with what the metric was.\n"
+        "delta is the smallest difference that matters: `mlrepro verify --runs 10` runs the\n"
+        "notebook with varied seeds and says whether the metric is the same within it.\n"
+        "Without arguments it says what is expected so far.",
+    ),
     "data": Verb(
         "data", "the files that were read and written",
         "Shows for each its digest, its size, the cell, and whether git or DVC has it.",

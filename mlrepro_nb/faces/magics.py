@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mlrepro_nb.capture import Recorder
+    from mlrepro_nb.model import Expectation
     from mlrepro_nb.record import LiveSession
 
 _BUSY = 2.0
@@ -36,6 +37,7 @@ class _Loaded:
         self.live: LiveSession | None = None
         self.recorder: Recorder | None = None
         self.seed: int | None = None
+        self.expected: dict[str, Expectation] = {}
 
 
 def load(ipython: InteractiveShell) -> None:
@@ -313,6 +315,25 @@ def _seed(arguments: list[str]) -> None:
     return _say("\n".join(seeding.sentences()))
 
 
+def _expect(arguments: list[str]) -> None:
+    from mlrepro_nb import metrics
+
+    recorder = _state.recorder if _state is not None else None
+    if not arguments:
+        known = [metrics.wording(one) for one in _state.expected.values()] if _state else []
+        return _say("\n".join(known) or "Nothing is expected so far. %mlrepro help expect")
+    expected = metrics.expectation(" ".join(arguments))
+    if _state is not None:
+        _state.expected[expected.metric] = expected
+    if recorder is None:
+        return _say(f"Expecting {metrics.wording(expected)}, but mlrepro is not recording.")
+    now = recorder.metrics.declare(expected)
+    said = metrics.outcome(now) if now.value is not None or now.problem else (
+        "there is none yet; it is looked at again when the run ends, MLflow's then, too"
+    )  # fmt: skip
+    return _say(f"Expecting {metrics.wording(expected)}: {said}.")
+
+
 def _unrecorded() -> contextlib.AbstractContextManager[None]:
     recorder = _state.recorder if _state is not None else None
     return recorder.paused() if recorder is not None else contextlib.nullcontext()
@@ -345,11 +366,14 @@ def _delegate(verb: str, arguments: list[str]) -> None:
             return
 
 
-# `seed` and `record` say themselves what is wrong with theirs.
-_MOST_ARGUMENTS = {"help": 1, "lineage": 1, "containerize": 1, "seed": 99, "record": 99}
+# `seed`, `expect` and `record` say themselves what is wrong with theirs.
+_MOST_ARGUMENTS = {
+    "help": 1, "lineage": 1, "containerize": 1, "seed": 99, "expect": 99, "record": 99,
+}  # fmt: skip
 _ACTIONS: dict[str, Callable[[list[str]], Any]] = {
     "status": _status,
     "seed": _seed,
+    "expect": _expect,
     "data": _data,
     "env": _environment,
     "record": _record,

@@ -12,7 +12,7 @@ from mlrepro_nb.model._environment import Environment
 from mlrepro_nb.model._hardware import Hardware
 from mlrepro_nb.model._lineage import Origin
 from mlrepro_nb.model._randomness import Randomness
-from mlrepro_nb.model._results import Parameters, Results
+from mlrepro_nb.model._results import Operator, Parameters, Results
 
 SCHEMA_VERSION = 1
 
@@ -108,6 +108,44 @@ class CellVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """What differs, in a line: ``stdout: 0.93 → 0.91``."""
 
 
+class Sampled(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several runs of a notebook, each with seeds of its own."""
+
+    run: int
+    """From 1 on; it is also what its seeds were varied by."""
+    record: str | None = None
+    problem: str | None = None
+    """Why it gave nothing: where it failed."""
+    duration: float = 0.0
+
+
+class MetricVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What several runs say of one metric."""
+
+    metric: str
+    source: Literal["mlflow", "scrapbook", "variable"] | None = None
+    verdict: Verdict
+    detail: str
+    """The verdict's reason, in a sentence."""
+    delta: float | None = None
+    """The smallest difference that matters, as it was declared before the runs."""
+    operator: Operator | None = None
+    limit: float | None = None
+    met: int | None = None
+    """How many of the runs are within the limit, where there is one."""
+    reference: tuple[float, ...] = ()
+    rerun: tuple[float, ...] = ()
+    difference: float | None = None
+    """Of the means: rerun less reference."""
+    low: float | None = None
+    """Lower end of the interval of the difference that decides; None where it has none."""
+    high: float | None = None
+    paired: bool = False
+    """Whether runs of the same seeds were compared one by one."""
+    needed: int | None = None
+    """Runs on each side with which it would be decided in 80 % of cases, where it is not."""
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """The result of running a notebook again."""
 
@@ -124,6 +162,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[Cause, ...] = ()
     trials: tuple[Trial, ...] = ()
     """The runs after the first, each with its reason."""
+    metrics: tuple[MetricVerdict, ...] = ()
+    """What several runs say of the metrics (``--runs``)."""
+    runs: tuple[Sampled, ...] = ()
     executed: str | None = None
     """Path of the executed copy."""
     notes: tuple[str, ...] = ()
@@ -136,7 +177,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """A condition on a metric, and the value that the run logged."""
 
     metric: str
-    operator: Literal[">=", "<=", ">", "<", "==", "!="]
+    operator: Operator
     limit: float
     value: float
 

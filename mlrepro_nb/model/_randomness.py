@@ -65,3 +65,5 @@ class Randomness(msgspec.Struct, frozen=True, kw_only=True):
     replay: str | None = None
     """Digest of the blob that `mlrepro verify --replay` feeds back: the entropy that seeded
     generators, and the states of those that were drawn from unseeded."""
+    variation: int | None = None
+    """What the seeds of this run were varied by; None where they are as they are written."""

@@ -56,6 +56,29 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     execution: int | None = None
 
 
+Operator = Literal[">=", "<=", ">", "<", "==", "!="]
+
+
+class Expectation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a notebook expects of a metric (``%mlrepro expect``), and what the metric was.
+
+    With neither limit nor delta it is a metric that who ran the notebook asked for.
+    """
+
+    metric: str
+    operator: Operator | None = None
+    limit: float | None = None
+    delta: float | None = None
+    """The smallest difference between runs that matters."""
+    value: float | None = None
+    """At the end of the run; None where it had no such metric, or one that is no number."""
+    source: Literal["mlflow", "scrapbook", "variable"] | None = None
+    problem: str | None = None
+    """Why there is no value."""
+    cell: int | None = None
+    execution: int | None = None
+
+
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     """What came out."""
 
@@ -63,6 +86,12 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     outputs: tuple[CellOutput, ...] = ()
     metrics: dict[str, float] = {}
+    """Logged to MLflow."""
+    scraps: dict[str, float] = {}
+    """Numbers that were glued with scrapbook, or recorded with papermill of before."""
+    variables: dict[str, float] = {}
+    """Of the notebook's variables, those that something is expected of."""
+    expectations: tuple[Expectation, ...] = ()
     models: tuple[Model, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     notebook: str | None = None

@@ -12,6 +12,7 @@ from mlrepro_nb.verify._task import Outcome, Problem, Task, perform
 from mlrepro_nb.verify._verify import verify
 from mlrepro_nb.verify._words import NEVER_REACHED, sentence
 from mlrepro_nb.verify.repair import Repair, verify_and_repair
+from mlrepro_nb.verify.statistical._verify import verify_runs
 
 __all__ = [
     "NEVER_REACHED",
@@ -30,4 +31,5 @@ __all__ = [
     "verify_and_repair",
     "verify_in_image",
     "verify_many",
+    "verify_runs",
 ]

@@ -30,7 +30,7 @@ from mlrepro_nb.verify._reference import Reference
 from mlrepro_nb.verify._surroundings import Surroundings
 from mlrepro_nb.verify.attribute.sources import string_literals
 from mlrepro_nb.verify.differential import Held
-from mlrepro_nb.verify.marks import SKIPPED, read_marks
+from mlrepro_nb.verify.marks import SKIPPED, read_after, read_marks
 
 
 class Rerun(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,14 +55,14 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
 def rerun(
     reference: Reference, *, kernel: str | None, timeout: float | None, total: float | None,
     report: Report, surroundings: Surroundings, fed: bytes | None = None, restore: bool = False,
-    fresh: bool = False, held: Held | None = None,
+    fresh: bool = False, held: Held | None = None, mocks: bool = False,
 ) -> Rerun:  # fmt: skip
     """Run the notebook of a reference with the parameters of its reference run.
 
     What was recorded of its entropy is fed back where it is given as `fed`; with
     `restore` the inputs that the recorded run overwrote are put back, if they were kept.
     What is `held` is held still in the kernel. A `fresh` run shares nothing with another one
-    that is drawn when an interpreter starts.
+    that is drawn when an interpreter starts. With `mocks` nbmake's metadata is heeded.
     """
     held = held or Held()
     where = surroundings
@@ -84,9 +84,11 @@ def rerun(
             environment={
                 "MLREPRO_NOTEBOOK": str(path),
                 **_to_feed(fed, scratch.base, reference.record),
+                **where.variables,
                 **held.variables,
             },
             allow_errors=True,
+            after=_after(reference.nb) if mocks else {},
             mode="verify",
             startup=_redirect(reference, scratch.base) + held.startup,
             confined=Confinement(
@@ -104,7 +106,7 @@ def rerun(
         prefix = str(scratch.base)
         nb = _mapped(execution.nb, scratch.original)
         gaps = (*execution.gaps, *gaps)
-        notes = (*execution.gaps, *scratch.notes, *unrestored)
+        notes = (*where.notes, *execution.gaps, *scratch.notes, *unrestored)
     outputs = {
         index: list(cell.outputs)
         for index, cell in zip(execution.positions, nb.cells, strict=True)
@@ -132,6 +134,12 @@ def _left_out(nb: Any) -> Any:
     for index in skipped:
         nb.cells[index].metadata["tags"] = [*(nb.cells[index].metadata.get("tags") or ()), SKIPPED]
     return nb
+
+
+def _after(nb: Any) -> dict[int, str]:
+    """Return the code that is to run after cells, by their index."""
+    found = {i: read_after(cell) for i, cell in enumerate(nb.cells) if cell.cell_type == "code"}
+    return {index: source for index, source in found.items() if source}
 
 
 def _written(nb: Any, held: Held) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -31,6 +32,10 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     commit: str | None = None
     """Of which the scratch copy is; by default it is of the project as it is."""
     data: Literal["current", "recorded"] = "current"
+    variables: Mapping[str, str] = {}
+    """What the kernel finds set, beside what is set here."""
+    notes: tuple[str, ...] = ()
+    """What of it is not as it was asked for, one sentence each."""
 
 
 def surroundings(
@@ -65,13 +70,27 @@ def surroundings(
             )
     found = Surroundings(nursery=nursery, limits=limits, commit=at, data=data)
     if environment == "recorded" and record is not None:
-        from mlrepro_nb.execute import environments
-
-        built = environments.build(record, reference.store, report)
-        found = msgspec.structs.replace(
-            found, interpreter=built.python, extra=built.extra, kernel=NATIVE
-        )
+        return recorded_environment(reference, found, report)
     return found
+
+
+def recorded_environment(reference: Reference, where: Surroundings, report: Report) -> Surroundings:
+    """Return surroundings whose environment is built from the record's lock.
+
+    Raises
+    ------
+    UsageError
+        There is no lock.
+    ToolError
+        It cannot be built.
+    """
+    from mlrepro_nb.execute import environments
+
+    assert reference.record is not None
+    built = environments.build(reference.record, reference.store, report)
+    return msgspec.structs.replace(
+        where, interpreter=built.python, extra=built.extra, kernel=NATIVE
+    )
 
 
 def patience(reference: Reference, total: float | None) -> float | None:

@@ -10,8 +10,10 @@ import msgspec
 from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.execute import Limits, Nursery
 from mlrepro_nb.model import REPRODUCED, Report, Verification, silent
+from mlrepro_nb.store import Store
 from mlrepro_nb.verify._evidence import CellEvidence, collect
 from mlrepro_nb.verify._verify import verify
+from mlrepro_nb.verify.statistical._sample import Sample, sample
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,6 +30,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     atol: float = 1e-12
     sanitize: str | None = None
     lax: bool = False
+    ignore: tuple[str, ...] = ()
+    mocks: bool = False
     replay: bool = False
     restore: bool = False
     rehash: bool = False
@@ -36,8 +40,16 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit: Literal["current", "recorded"] = "current"
     limits: Limits = Limits()
     reruns: int | None = None
+    bisecting: bool = False
+    exclude_newer: str | None = None
     evidence: bool = False
     """Whether the outputs that differ are wanted, too."""
+    store: str | None = None
+    """Folder of the store, where it is not the project's."""
+    run: int | None = None
+    """One of several runs with varied seeds, of which only the metrics are wanted."""
+    metrics: tuple[str, ...] = ()
+    """Which metrics."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +67,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification | None = None
     problem: Problem | None = None
     evidence: tuple[CellEvidence, ...] = ()
+    sample: Sample | None = None
+    """What a run with varied seeds gave."""
 
     @property
     def notebook(self) -> str:
@@ -92,15 +106,25 @@ def perform(task: Task, *, nursery: Nursery | None = None, report: Report = sile
             from mlrepro_nb.verify._image import verify_in_image
 
             done = verify_in_image(task.target, report=report)
+        elif task.run is not None:
+            return Outcome(target=task.target, sample=sample(
+                task.target, run=task.run, metrics=task.metrics, store=_store(task.store),
+                kernel=task.kernel, timeout=task.timeout, total_timeout=task.total_timeout,
+                notebook=_path(task.notebook), environment=task.environment, data=task.data,
+                commit=task.commit, limits=task.limits, nursery=nursery, report=report,
+            ))  # fmt: skip
         else:
             done = verify(
-                task.target, output=_path(task.output), kernel=task.kernel, timeout=task.timeout,
+                task.target, store=_store(task.store), output=_path(task.output),
+                kernel=task.kernel, timeout=task.timeout,
                 total_timeout=task.total_timeout, notebook=_path(task.notebook),
                 reference=_path(task.reference), rtol=task.rtol, atol=task.atol,
-                sanitize=_path(task.sanitize), lax=task.lax, replay=task.replay,
+                sanitize=_path(task.sanitize), lax=task.lax,
+                ignore=task.ignore, mocks=task.mocks, replay=task.replay,
                 restore=task.restore, rehash=task.rehash, environment=task.environment,
                 data=task.data, commit=task.commit, limits=task.limits, nursery=nursery,
-                reruns=task.reruns, observe=observe, report=report,
+                reruns=task.reruns, bisecting=task.bisecting,
+                exclude_newer=task.exclude_newer, observe=observe, report=report,
             )  # fmt: skip
     except MlreproError as error:
         problem = Problem(message=error.message, remedy=error.remedy, exit_code=error.exit_code)
@@ -111,6 +135,10 @@ def perform(task: Task, *, nursery: Nursery | None = None, report: Report = sile
             remedy="Report it, with the notebook: this is never the notebook's fault.",
         ))  # fmt: skip
     return Outcome(target=task.target, verification=done, evidence=tuple(found))
+
+
+def _store(folder: str | None) -> Store | None:
+    return None if folder is None else Store(Path(folder))
 
 
 def _path(text: str | None) -> Path | None:

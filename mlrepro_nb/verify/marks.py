@@ -2,7 +2,8 @@
 
 nbval's markers in both their forms, Jupyter's `raises-exception`, and the
 `skip-execution` of nbclient, nbmake and papermill. A comment decides over a tag,
-and of several that contradict each other the last.
+and of several that contradict each other the last. What nbmake runs after a cell is in
+the cell's metadata.
 """
 
 from __future__ import annotations
@@ -42,6 +43,24 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
     def compared(self) -> bool:
         """Whether its output is compared where everything is that does not say otherwise."""
         return self.check is not False and not self.skip
+
+
+def read_after(cell: Mapping[str, Any]) -> str:
+    """Return the code that nbmake runs after a cell that raised nothing: mocks, then checks."""
+    asked = (cell.get("metadata") or {}).get("nbmake")
+    if not isinstance(asked, Mapping):
+        return ""
+    mocks, more = asked.get("mock"), asked.get("post_cell_execute")
+    lines = [f"{k} = {_plain(v)!r}" for k, v in mocks.items()] if isinstance(mocks, Mapping) else []
+    lines += [more] if isinstance(more, str) else map(str, more if isinstance(more, list) else ())
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON as the literals of Python that it is: nbformat's mappings are a class's."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def read_marks(cell: Mapping[str, Any]) -> Marks:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Literal
 
@@ -51,7 +51,7 @@ def equivalence(
     Equivalent where the ``1 - 2 alpha`` interval of the difference (Welch's, or of the pairs)
     lies within ±delta, different where it lies without, else inconclusive. One rerun, or one
     reference, can only be consistent with the other side: it lies within the interval
-    in which 95 % of single runs lie.
+    in which 95 % of single runs lie, or within the margin.
 
     Parameters
     ----------
@@ -116,13 +116,13 @@ def _check(
 def _single(reference: Sequence[float], rerun: Sequence[float], delta: float) -> Equivalence:
     """Hold one run against several: the interval in which 95 % of single runs lie."""
     n, m = len(reference), len(rerun)
-    many, one = (rerun, reference[0]) if n == 1 else (reference, rerun[0])
+    many = rerun if n == 1 else reference
     difference = fmean(rerun) - fmean(reference)
     verdict: Agreement = "inconclusive"
     width = math.inf
     if len(many) > 1:
         width = quantile(0.975, len(many) - 1.0) * stdev(many) * math.sqrt(1 + 1 / len(many))
-        verdict = "consistent" if abs(one - fmean(many)) <= width else "different"
+        verdict = "consistent" if abs(difference) <= max(width, delta) else "different"
     return Equivalence(
         verdict=verdict, difference=difference, low=difference - width, high=difference + width,
         delta=delta, reference=n, rerun=m,
@@ -230,11 +230,9 @@ def _incomplete_beta(a: float, b: float, x: float) -> float:
     return front * fraction
 
 
-def joint(found: Mapping[str, Equivalence]) -> Agreement:
+def joint(verdicts: Iterable[Agreement]) -> Agreement:
     """Return the verdict on several metrics: all must be equivalent, so no correction is due."""
     order: tuple[Agreement, ...] = (
         "statistically-equivalent", "consistent", "inconclusive", "different",
     )  # fmt: skip
-    if not found:
-        return "inconclusive"
-    return max((one.verdict for one in found.values()), key=order.index)
+    return max(verdicts, key=order.index, default="inconclusive")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlrepro_nb.errors import NotebookError
-from mlrepro_nb.execute import read_notebook
+from mlrepro_nb.execute import cell_ids, read_notebook
 
 V4 = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
 
@@ -23,7 +23,7 @@ V4 = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
         ("[1, 2]", "not a notebook"),
         ('{"a": 1}', "not a notebook"),
         (b"\x89PNG\r\n\x1a\n\xff\xfe", "not text"),
-        (json.dumps({"nbformat": 3, "worksheets": []}), "nbformat 3"),
+        (json.dumps({"nbformat": 3, "worksheets": 3}), "nbformat 3"),
         (json.dumps({**V4, "nbformat": 9}), "newer Jupyter"),
         (json.dumps({**V4, "nbformat": "4"}), "unreadable nbformat"),
         (json.dumps({**V4, "cells": {}}), "no list of cells"),
@@ -92,3 +92,26 @@ def test_hostile_cells_never_raise_anything_else(tmp_path_factory, value):
     path.write_text(json.dumps({**V4, "cells": value}))
     with contextlib.suppress(NotebookError):
         read_notebook(path)
+
+
+def test_a_notebook_of_an_older_format_is_upgraded(tmp_path):
+    cells = [
+        {"cell_type": "heading", "level": 1, "source": ["Old"], "metadata": {}},
+        {
+            "cell_type": "code", "input": ["a = 1\n", "a"], "language": "python",
+            "metadata": {}, "collapsed": False, "prompt_number": 3,
+            "outputs": [
+                {"output_type": "pyout", "prompt_number": 3, "text": ["1"], "metadata": {}}
+            ],
+        },
+    ]  # fmt: skip
+    path = tmp_path / "old.ipynb"
+    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": "Old"}}
+    path.write_text(json.dumps({**old, "worksheets": [{"cells": cells, "metadata": {}}]}))
+    nb = read_notebook(path)
+    assert [c.cell_type for c in nb.cells] == ["markdown", "code"]
+    assert (nb.cells[1].source, nb.cells[1].execution_count) == ("a = 1\na", 3)
+    assert nb.cells[1].outputs[0].data == {"text/plain": "1"}
+    assert (nb.nbformat, nb.metadata.orig_nbformat) == (4, 3)
+    assert [c.id for c in read_notebook(path).cells] == [c.id for c in nb.cells]
+    assert cell_ids(path) == (None, None)

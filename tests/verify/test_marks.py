@@ -10,7 +10,7 @@ from mlrepro_nb.errors import UsageError
 from mlrepro_nb.model import REPRODUCED
 from mlrepro_nb.verify import verify
 from mlrepro_nb.verify.compare import Context, compare_cell
-from mlrepro_nb.verify.marks import Marks, read_marks
+from mlrepro_nb.verify.marks import Marks, read_after, read_marks
 from mlrepro_nb.verify.sanitize import read_sanitize
 
 CELLS = {
@@ -53,6 +53,28 @@ replace: \\1ADDRESS\\3
 
 def cell(source, tags=()):
     return {"source": source, "metadata": {"tags": list(tags)} if tags else {}}
+
+
+AFTER = {
+    "": {},
+    "x = 2\ny = 'it\\'s'": {"mock": {"x": 2, "y": "it's"}},
+    "z = {'a': [None, True]}": {"mock": {"z": {"a": [None, True]}}},
+    "x = 1\nassert x\nprint(x)": {"mock": {"x": 1}, "post_cell_execute": ["assert x", "print(x)"]},
+}
+
+
+@pytest.mark.parametrize("source", AFTER)
+def test_what_nbmake_runs_after_a_cell(source):
+    assert read_after({"source": "", "metadata": {"nbmake": AFTER[source]}}).replace(
+        '"it\'s"', "'it\\'s'") == source  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"nbmake": None}, {"nbmake": []},
+                 {"nbmake": {"mock": 1, "post_cell_execute": 2}}],
+)  # fmt: skip
+def test_metadata_that_is_not_nbmakes_asks_for_nothing(metadata):
+    assert read_after({"source": "", "metadata": metadata}) == ""
 
 
 @pytest.mark.parametrize("source", CELLS)
@@ -199,3 +221,27 @@ def test_a_notebook_with_marks_is_verified_as_it_asks(folder):
     nb.cells = nb.cells[3:4]
     path.write_text(nbformat.writes(nb))
     assert verify(path).verdict == "different"
+
+
+def test_what_is_ignored_is_no_difference():
+    def out(text, page, printed):
+        return [
+            {"output_type": "stream", "name": "stderr", "text": printed},
+            {"output_type": "display_data", "data": {"text/html": page, "text/plain": text}},
+        ]
+
+    context = Context(ignore=frozenset({"stderr", "text/html"}))
+    old = out("1", "<b>1</b>", "here")
+    assert compare_cell(old, out("1", "<b>2</b>", "there"), context).level != "different"
+    assert compare_cell(old, out("2", "<b>1</b>", "here"), context).level == "different"
+    assert compare_cell(old, old[1:], context).level != "different"
+
+
+def test_of_a_formula_the_source_decides_not_the_picture_made_of_it():
+    def out(formula, picture):
+        return [{"output_type": "display_data", "data": {
+            "text/latex": formula, "image/png": picture, "text/plain": "x"}}]  # fmt: skip
+
+    old = out("$x$", "AAAA")
+    assert compare_cell(old, out("$x$", "BBBB")).level == "within-tolerance"
+    assert compare_cell(old, out("$y$", "AAAA")).level == "different"

@@ -124,7 +124,7 @@ def test_all_metrics_must_agree() -> None:
     same = equivalence(TEN, TEN, 0.01)
     other = equivalence(TEN, [v - 0.05 for v in TEN], 0.01)
     few: Equivalence = equivalence([0.90, 0.95, 0.92], [0.91, 0.94, 0.96], 0.03)
-    assert joint({"a": same}) == "statistically-equivalent"
-    assert joint({"a": same, "b": few}) == "inconclusive"
-    assert joint({"a": same, "b": few, "c": other}) == "different"
-    assert joint({}) == "inconclusive"
+    assert joint([same.verdict]) == "statistically-equivalent"
+    assert joint([same.verdict, few.verdict]) == "inconclusive"
+    assert joint([same.verdict, few.verdict, other.verdict]) == "different"
+    assert joint([]) == "inconclusive"

@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from mlrepro_nb.errors import KernelError, NotFoundError, UsageError
+from mlrepro_nb.execute import Limits
 from mlrepro_nb.faces.cli import main
 from mlrepro_nb.model import REPRODUCED, Record, Verification
 from mlrepro_nb.record import record
 from mlrepro_nb.store import Store
-from mlrepro_nb.verify import verify
+from mlrepro_nb.verify import verify, verify_and_repair
 
 
 def write(path, *cells, executed=True):
@@ -78,14 +79,85 @@ def test_hostile_notebooks_end_in_a_verdict(folder, source):
     assert [(c.kind, c.cell) for c in found.causes] == [("exception", 1)]
 
 
-def test_a_missing_kernel_is_an_error_and_not_a_finding(folder):
+@pytest.mark.parametrize(
+    ("name", "language", "version", "kind"),
+    [
+        ("my-env", "python", "3.9.1", "kernelspec"),
+        ("ir", "R", "4.0.3", "kernelspec"),
+        ("python2", "python", "2.7.12", "python2"),
+    ],
+)
+def test_a_kernel_that_is_not_installed_is_a_verdict(folder, name, language, version, kind):
+    path = write(folder / "a.ipynb", ("print(1)", "1\n"))
+    nb = nbformat.read(path, as_version=4)
+    nb.metadata["kernelspec"] = {"name": name, "display_name": "", "language": language}
+    nb.metadata["language_info"] = {"name": language, "version": version}
+    nbformat.write(nb, path)
+    found = verify(path)
+    assert found.verdict == "failed"
+    assert [(c.kind, c.cell, c.subject) for c in found.causes] == [(kind, None, name)]
+    assert ("--kernel python3" in found.causes[0].fix) == (language == "python")
+    assert [c.verdict for c in found.cells] == ["failed"]
+
+
+def test_another_kernel_may_be_named_for_one_that_is_not_installed(folder):
     path = write(folder / "a.ipynb", ("print(1)", "1\n"))
     nb = nbformat.read(path, as_version=4)
     nb.metadata["kernelspec"] = {"name": "my-env", "display_name": "", "language": "python"}
     nbformat.write(nb, path)
-    with pytest.raises(KernelError, match="my-env"):
-        verify(path)
     assert verify(path, kernel="python3").verdict == "bitwise"
+    with pytest.raises(KernelError, match="nope"):
+        verify(path, kernel="nope")
+    repaired = verify_and_repair(path)
+    assert [(e.cause, e.action, e.source) for e in repaired.edits] == [
+        ("kernelspec", "kernel", "python3")
+    ]
+    assert repaired.after.verdict == "bitwise"
+
+
+def test_a_notebook_of_an_older_python_is_not_said_to_be_edited(folder):
+    path = write(
+        folder / "a.ipynb",
+        ("words = {'b': 1, 'a': 2}", ""),
+        ("for word in words:\n    print(word)", "a\nb\n"),
+    )
+    kinds = []
+    for version in ("2.7.12", "3.5.1", f"{sys.version_info[0]}.{sys.version_info[1]}.0", None):
+        nb = nbformat.read(path, as_version=4)
+        nb.metadata["language_info"] = {
+            "name": "python",
+            **({"version": version} if version else {}),
+        }
+        nbformat.write(nb, path)
+        found = verify(path)
+        assert found.verdict == "different"
+        kinds.append(found.causes[0].kind)
+    assert kinds[:2] == ["python2", "version-drift"]
+    assert not {"python2", "version-drift"} & set(kinds[2:])
+
+
+def test_what_a_library_refuses_since_it_is_of_today_is_an_api_change(folder):
+    path = write(folder / "a.ipynb", ("import yaml\nprint(yaml.safe_load('a: ['))", "{'a': []}\n"))
+    nb = nbformat.read(path, as_version=4)
+    found = []
+    for version in ("3.5.1", f"{sys.version_info[0]}.{sys.version_info[1]}.0"):
+        nb.metadata["language_info"] = {"name": "python", "version": version}
+        nbformat.write(nb, path)
+        found += [(c.kind, c.cell, c.subject) for c in verify(path).causes]
+    assert found == [("api-change", 0, "yaml"), ("exception", 0, "ParserError")]
+
+
+def test_what_the_network_refused_is_remote_data_in_whatever_words(folder):
+    source = """\
+import urllib.request
+url = 'https://data.example.invalid/pretty.mplstyle'
+try:
+    urllib.request.urlopen(url)
+except OSError as error:
+    raise ValueError(f'{url!r} is no valid style') from error
+"""
+    found = verify(write(folder / "a.ipynb", (source, "")), limits=Limits(offline=True))
+    assert [(c.kind, c.cell) for c in found.causes] == [("remote-data", 0)]
 
 
 def test_several_causes_are_all_named(folder):

@@ -80,11 +80,17 @@ class OutputTap:
         The kernel's.
     on_idle : callable
         Called with the id of a request once all that it published has passed.
+    on_data : callable
+        Called with the MIME bundle of what a cell displays.
     """
 
-    def __init__(self, session: Any, on_idle: Callable[[str], None]) -> None:
+    def __init__(
+        self, session: Any, on_idle: Callable[[str], None],
+        on_data: Callable[[Any], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self._session = session
         self._on_idle = on_idle
+        self._on_data = on_data
         self._outputs: dict[str, list[dict[str, Any]]] = {}
         self._clear: set[str] = set()
         self._displays: dict[str, list[tuple[str, dict[str, Any]]]] = {}
@@ -174,6 +180,8 @@ class OutputTap:
             return
         output = {"output_type": kind, **{k: content.get(k) for k in ("data", "ename", "evalue")}}
         outputs.append(output)
+        if output["data"]:
+            self._on_data(output["data"])
         display = (content.get("transient") or {}).get("display_id")
         if display:
             self._displays.setdefault(display, []).append((request, output))

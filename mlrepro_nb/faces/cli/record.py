@@ -38,9 +38,11 @@ def command(
 ) -> None:  # fmt: skip
     """Run NOTEBOOK headless in a fresh kernel and record what made its results.
 
-    The notebook itself is left as it is. The record of a notebook that raises
-    is kept too; the command then exits with 1.
+    The notebook itself is left as it is. The record of a notebook that raises, or
+    whose metrics are not as it expects them (%mlrepro expect), is kept too; the
+    command then exits with 1.
     """
+    from mlrepro_nb.metrics import met, outcome, wording
     from mlrepro_nb.record import record
 
     parameters = {**(_from_file(file) if file else {}), **_from_pairs(pairs)}
@@ -56,7 +58,10 @@ def command(
         print_json({"digest": digest, "status": made.results.status, "record": made})
     else:
         _summary(digest, made)
-    ctx.exit(0 if made.results.status == "ok" else 1)
+    missed = [one for one in made.results.expectations if not met(one)]
+    for one in missed:
+        click.secho(f"expected {wording(one)}: {outcome(one)}", fg="red", err=True)
+    ctx.exit(0 if made.results.status == "ok" and not missed else 1)
 
 
 def _from_pairs(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:

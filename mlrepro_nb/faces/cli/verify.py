@@ -12,7 +12,9 @@ import click
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.execute.limits import PROCESSES
 from mlrepro_nb.faces.cli._console import print_json, progress
-from mlrepro_nb.faces.cli._many import STYLES, board, show
+from mlrepro_nb.faces.cli._many import board, show
+from mlrepro_nb.faces.cli._runs import show_runs, verify_each
+from mlrepro_nb.faces.cli._verification import show as show_verification
 
 if TYPE_CHECKING:
     from mlrepro_nb.model import Verification
@@ -123,6 +125,22 @@ def _reruns(ctx: click.Context, param: click.Parameter, value: str | None) -> in
     "--reruns", metavar="N|none", callback=_reruns,
     help="More runs, at most, to tell the causes of what differs; by default up to 6.",
 )  # fmt: skip
+@click.option(
+    "--runs", type=click.IntRange(min=1), metavar="N",
+    help="Run it N times with varied seeds: are its metrics the same within their deltas?",
+)  # fmt: skip
+@click.option(
+    "--delta", "deltas", multiple=True, metavar="NAME=D",
+    help="The smallest difference of a metric that matters (%mlrepro expect NAME delta D).",
+)  # fmt: skip
+@click.option(
+    "--bisect", "bisecting", is_flag=True,
+    help="Where another version of a library is the cause, find the release that changed it.",
+)  # fmt: skip
+@click.option(
+    "--exclude-newer", metavar="DATE|auto",
+    help="Run in an environment as of a date; auto: when the notebook was last changed.",
+)  # fmt: skip
 @click.option("--fix", is_flag=True, help="Write a repaired copy (-o, or NAME.fixed.ipynb).")
 @click.option("--stamp", is_flag=True, help="Write the verdict into the notebook's metadata.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -131,7 +149,8 @@ def command(
     ctx: click.Context, /, targets: tuple[str, ...], as_json: bool, quiet: bool, stamp: bool,
     fix: bool, jobs: int | None, merge: bool, shard: str | None, junit: Path | None,
     durations: bool,
-    page: Path | None, results: Path | None, **options: Any,
+    page: Path | None, results: Path | None, runs: int | None, deltas: tuple[str, ...],
+    **options: Any,
 ) -> None:  # fmt: skip
     """Run a notebook again and say whether it gives the same; if not, why and how to fix it.
 
@@ -144,20 +163,34 @@ def command(
     --replay runs it with the entropy of the recorded run, so that the rest of it can
     be verified; identifiers and keys (uuid4, secrets, os.urandom) are drawn anew.
 
+    --runs asks whether metrics that chance is part of are the same: it varies the seeds,
+    and compares with all earlier runs of the same code, data and packages. --delta says how
+    much a metric may differ, or the notebook does: %mlrepro expect accuracy delta 0.01
+
+    --exclude-newer is for old notebooks without a record: what they import is installed as
+    the package index was then, in an environment of its own.
+
     --fix writes a repaired copy beside it, verifies that, and shows what it changed and
-    what it leaves to you.
+    what it leaves to you. What has to be installed goes into a requirements file beside the
+    copy; your environment stays as it is.
     """
     from mlrepro_nb.execute import Nursery
 
     many = bool(merge or shard or jobs or junit or page or results or len(targets) != 1)
-    many = many or any(Path(target).is_dir() or "*" in target for target in targets)
+    many = many or bool(runs) or any(Path(target).is_dir() or "*" in target for target in targets)
+    if deltas and not runs:
+        raise UsageError("--delta is for several runs.", "Add --runs 10.")
     if fix:
+        if runs:
+            raise UsageError("--fix does not go with --runs.", "Drop one of them.")
         if many:
             raise UsageError("--fix is for one notebook.", "Name one notebook.")
         _fix(ctx, targets[0], options, as_json=as_json, quiet=quiet)
         return
     if merge:
         outcomes = _merged(targets)
+    elif runs:
+        outcomes = verify_each(targets, runs, deltas, _bounded(options), jobs=jobs, quiet=quiet)
     elif many or os.environ.get("JOB_COMPLETION_INDEX"):
         outcomes = _many(targets, shard, jobs, options, quiet=quiet, evidence=bool(page or results))
     else:
@@ -171,7 +204,11 @@ def command(
     if as_json:
         from mlrepro_nb.verify.report import summary
 
-        print_json(summary(outcomes))
+        # One notebook is one document, as without --runs.
+        alone = outcomes[0].verification if runs and len(outcomes) == 1 else None
+        print_json(alone or summary(outcomes))
+    elif runs and len(outcomes) == 1 and outcomes[0].verification is not None:
+        show_runs(outcomes[0].verification)
     else:
         show(outcomes)
     if stamp:
@@ -201,7 +238,7 @@ def _one(
     if as_json:
         print_json(found)
     else:
-        _show(found)
+        show_verification(found)
     if stamp:
         _stamp(found, options["notebook"])
     ctx.exit(0 if found.verdict in REPRODUCED else 1)
@@ -221,15 +258,17 @@ def _fix(
     if as_json:
         print_json(done)
     else:
-        _show(done.before)
+        show_verification(done.before)
         for edit in done.edits:
             click.echo(f"{edit.cause}: {edit.what}")
         for left in done.refused:
             click.echo(f"not repaired: {left.cause}  {left.subject}: {left.why}")
         if done.fixed is not None and done.after is not None:
             click.echo(f"\n{done.diff}")
-            _show(done.after)
+            show_verification(done.after)
             click.echo(f"Repaired copy: {done.fixed}")
+            if done.requirements is not None:
+                click.echo(f"What it needs: pip install -r {done.requirements}")
     ctx.exit(0 if (done.after or done.before).verdict in REPRODUCED else 1)
 
 
@@ -309,42 +348,3 @@ def _stamp(found: Verification, notebook: Path | None) -> None:
     path = notebook or (project_root() or Path.cwd()) / found.notebook
     done = record.stamp(path)
     click.echo(done.reason or f"{done.notebook}: {done.stamp}", err=True)
-
-
-def _show(found: Verification) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from mlrepro_nb.model import REPRODUCED
-    from mlrepro_nb.verify import sentence
-
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("cell", "verdict", "what differs", "cause"):
-        table.add_column(title, overflow="fold")
-    for cell in found.cells:
-        style = STYLES.get(cell.verdict, "yellow")
-        detail = "" if cell.verdict == "bitwise" else cell.detail or ""
-        table.add_row(
-            str(cell.index), Text(cell.verdict, style), Text(detail),
-            Text(cell.cause.kind if cell.cause else "", style),
-        )  # fmt: skip
-    console.print(table)
-    for cause in found.causes:
-        console.print()
-        console.print(Text.assemble((cause.kind, "bold"), f"  {cause.subject}"))
-        console.print(Text(f"  {cause.evidence}"))
-        console.print(Text.assemble(("  fix: ", "bold"), cause.fix))
-    if found.trials:
-        console.print(f"\nRun {1 + len(found.trials)} times:")
-    for trial in found.trials:
-        held = ", ".join(trial.conditions) or "the same again"
-        problem = f" (not run: {trial.problem})" if trial.problem else ""
-        console.print(Text(f"  {held}: {trial.why}{problem}", "dim"))
-    for note in found.notes:
-        console.print(Text.assemble(("note: ", "bold"), note))
-    console.print()
-    style = "green" if found.verdict in REPRODUCED else "bold red"
-    console.print(Text(sentence(found), style))
-    console.print(Text(f"Executed copy: {found.executed}", "dim"))

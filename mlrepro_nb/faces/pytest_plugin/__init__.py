@@ -17,10 +17,10 @@ import pytest
 _FLAGS = {"--mlrepro", "--mlrepro-lax"}
 
 _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (("--mlrepro-sanitize-with", "--nbval-sanitize-with"), {
+    (("--mlrepro-sanitize-with", "--nbval-sanitize-with", "--sanitize-with"), {
         "metavar": "FILE", "help": "Regular expressions to carry out on outputs first.",
     }),
-    (("--mlrepro-current-env", "--nbval-current-env"), {
+    (("--mlrepro-current-env", "--nbval-current-env", "--current-env"), {
         "action": "store_true", "help": "Run each notebook in pytest's own environment.",
     }),
     (("--mlrepro-kernel-name", "--nbval-kernel-name", "--nbmake-kernel"), {
@@ -31,6 +31,14 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     }),
     (("--mlrepro-total-timeout",), {
         "type": float, "metavar": "SECONDS", "help": "Seconds that one run may take.",
+    }),
+    (("--mlrepro-find-import-errors", "--nbmake-find-import-errors"), {
+        "action": "store_true",
+        "help": "Run all cells, also after one that takes too long; only a missing module fails.",
+    }),
+    (("--mlrepro-reruns",), {
+        "type": int, "metavar": "N",
+        "help": "At most so many more runs of a notebook to tell the causes of what differs.",
     }),
     (("--mlrepro-rtol",), {
         "type": float, "default": 1e-9, "help": "Relative tolerance of floats.",
@@ -45,6 +53,20 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         "type": float, "help": "Is taken, and has no effect: a kernel has two minutes to start.",
     }),
 )  # fmt: skip
+
+_OLD = {"--sanitize-with": "nbval", "--current-env": "nbval"}
+"""Deprecated options, and whose they are."""
+
+_REFUSED = {
+    "--overwrite": (
+        "--overwrite is nbmake's: mlrepro never writes into a notebook. Executed copies are "
+        "in .mlrepro/executed; `mlrepro record --inplace NOTEBOOK` brings outputs up to date."
+    ),
+    "--nbdime": (
+        "--nbdime is nbval's: mlrepro compares pictures without it. "
+        "`mlrepro verify --report FOLDER` shows the outputs side by side."
+    ),
+}
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -63,7 +85,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 def _taken(name: str, pluginmanager: pytest.PytestPluginManager) -> bool:
     """Whether an option is another plugin's, which may be loaded after this one."""
-    owner = name.removeprefix("--").partition("-")[0]
+    owner = _OLD.get(name, name.removeprefix("--").partition("-")[0])
     return owner != "mlrepro" and find_spec(owner) is not None and not (
         pluginmanager.is_blocked(owner)
     )  # fmt: skip
@@ -71,12 +93,10 @@ def _taken(name: str, pluginmanager: pytest.PytestPluginManager) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(args: list[str]) -> Generator[None, None, None]:
-    """Say why nbmake's ``--overwrite`` is not there, instead of that it is unknown."""
-    if "--overwrite" in args and _FLAGS & set(args):
-        raise pytest.UsageError(
-            "--overwrite is nbmake's: mlrepro never writes into a notebook. Executed copies are "
-            "in .mlrepro/executed; `mlrepro record --inplace NOTEBOOK` brings outputs up to date."
-        )
+    """Say why an option of nbval's or nbmake's is not there, instead of that it is unknown."""
+    for option, reason in _REFUSED.items():
+        if option in args and _FLAGS & set(args):
+            raise pytest.UsageError(reason)
     return (yield)
 
 

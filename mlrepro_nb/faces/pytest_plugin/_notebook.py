@@ -12,13 +12,14 @@ import pytest
 
 from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.execute import NATIVE, Limits, Nursery, read_notebook
-from mlrepro_nb.model import REPRODUCED, CellVerdict
+from mlrepro_nb.model import REPRODUCED, CellVerdict, Verification
 from mlrepro_nb.verify import NEVER_REACHED, Outcome, Task, perform, skipped
 from mlrepro_nb.verify.marks import read_marks
 
 _NURSERY = pytest.StashKey[Nursery]()
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _MOST_LINES = 60
+_IMPORTS = ("ModuleNotFoundError", "DeadKernelError", NEVER_REACHED)
 # What the plugins have where nobody asks for anything; a limit of theirs is not one of ours.
 _DEFAULT = {"nbval_cell_timeout": 2000, "nbmake_timeout": 300}
 
@@ -32,6 +33,11 @@ def is_meant(path: Path) -> bool:
     return not skipped(path.name) and "_build" not in path.parts
 
 
+def finds_imports(config: pytest.Config) -> bool:
+    """Whether only missing modules are failures."""
+    return bool(_asked(config, "mlrepro_find_import_errors", "nbmake_find_import_errors"))
+
+
 def close(config: pytest.Config) -> None:
     """End the process that kernels come from."""
     nursery = config.stash.get(_NURSERY, None)
@@ -41,12 +47,17 @@ def close(config: pytest.Config) -> None:
 
 
 class Notebook(pytest.File):
-    """A notebook; its tests are its code cells, numbered as nbval does."""
+    """A notebook; its tests are its code cells, numbered as nbval does.
+
+    What a `conftest.py` adds to `skip_compare` when collection starts (``stderr``, a MIME
+    type) is not compared, as nbval has it.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._outcome: Outcome | None = None
         self._timeout: float | None = None
+        self.skip_compare: tuple[str, ...] = ()
 
     def collect(self) -> Iterator[Cell]:
         """Yield a test for each code cell."""
@@ -79,6 +90,7 @@ class Notebook(pytest.File):
         sanitize = _asked(config, "mlrepro_sanitize_with", "nbval_sanitize_with")
         timeout = _asked(config, "mlrepro_cell_timeout", "nbval_cell_timeout", "nbmake_timeout")
         total = config.getoption("mlrepro_total_timeout")
+        imports = finds_imports(config)
         return Task(
             target=str(self.path),
             kernel=NATIVE if current else kernel,
@@ -87,8 +99,11 @@ class Notebook(pytest.File):
             rtol=config.getoption("mlrepro_rtol"),
             atol=config.getoption("mlrepro_atol"),
             sanitize=None if sanitize is None else str(config.invocation_params.dir / sanitize),
-            lax=not config.getoption("mlrepro"),
-            limits=Limits(offline=config.getoption("mlrepro_offline")),
+            lax=config.getoption("mlrepro_lax") or imports,
+            ignore=tuple(self.skip_compare),
+            mocks=True,
+            limits=Limits(offline=config.getoption("mlrepro_offline"), interrupt=imports),
+            reruns=0 if imports else config.getoption("mlrepro_reruns"),
             evidence=True,
         )
 
@@ -116,8 +131,13 @@ class Cell(pytest.Item):
             problem = outcome.problem
             said = "It could not be verified." if problem is None else problem.message
             raise NotReproducedError("\n".join([said, problem.remedy if problem else ""]).rstrip())
+        if _never_began(outcome.verification):
+            told = [f"{c.evidence}\nFix: {c.fix}" for c in outcome.verification.causes]
+            raise NotReproducedError("\n".join(told or outcome.verification.notes))
         cell = next((c for c in outcome.verification.cells if c.index == self._index), None)
         if cell is None or cell.verdict in REPRODUCED or cell.verdict == "inconclusive":
+            return
+        if finds_imports(self.config) and not (cell.detail or "").startswith(_IMPORTS):
             return
         if cell.detail == NEVER_REACHED:
             pytest.xfail(NEVER_REACHED)
@@ -151,7 +171,13 @@ class Cell(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Return where the cell is."""
-        return self.path, 0, f"{self.nodeid.partition('::')[0]}::{self.name}"
+        # Not the test's id: of that pytest shows the dots as `::`.
+        return self.path, 0, f"{self.nodeid.partition('::')[0]} {self.name}"
+
+
+def _never_began(found: Verification) -> bool:
+    """Whether no cell was run at all: then each fails, as no other one says why."""
+    return found.verdict == "failed" and all(cell.detail == NEVER_REACHED for cell in found.cells)
 
 
 def _asked(config: pytest.Config, *names: str) -> Any:

@@ -4,7 +4,12 @@ Evidence that costs nothing comes first; a second run is only asked for where a
 cell may be nondeterministic.
 """
 
-from mlrepro_nb.verify.attribute._attribute import attribute, needs_second_run, without_effect
+from mlrepro_nb.verify.attribute._attribute import (
+    attribute,
+    drift_suspected,
+    needs_second_run,
+    without_effect,
+)
 from mlrepro_nb.verify.attribute.case import Case, Output, Seen
 from mlrepro_nb.verify.attribute.differences import circumstantial, of_condition
 from mlrepro_nb.verify.attribute.differences import drawn as draws
@@ -16,6 +21,7 @@ __all__ = [
     "attribute",
     "circumstantial",
     "draws",
+    "drift_suspected",
     "needs_second_run",
     "of_condition",
     "without_effect",

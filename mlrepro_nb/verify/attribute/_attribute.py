@@ -7,6 +7,7 @@ from mlrepro_nb.verify.attribute import recorded
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.differences import (
     cause_of_difference,
+    drift_may_explain,
     is_explained,
     may_be_nondeterministic,
 )
@@ -20,6 +21,18 @@ def needs_second_run(case: Case) -> bool:
         may_be_nondeterministic(case, cell.index) or not is_explained(case, cell.index)
         for cell in differing
     )
+
+
+def drift_suspected(case: Case, index: int) -> bool:
+    """Whether a rerun with the recorded versions would tell why a cell failed or differs."""
+    cell = case.cells[index]
+    if case.record is None or case.record.environment.lock is None or case.store is None:
+        return False
+    if cell.error is not None:
+        if cell.error["ename"] in ("DeadKernelError", "TimeoutError"):
+            return False
+        return cause_of_error(case, index, cell.error).kind == "version-drift"
+    return drift_may_explain(case, index)
 
 
 def without_effect(case: Case) -> list[Cause]:
@@ -51,6 +64,8 @@ def attribute(case: Case) -> dict[int, Cause | None]:
         )
         if inherited is not None:
             found[index] = inherited
+        elif cell.error is not None and index in case.confirmed:
+            found[index] = case.confirmed[index][0]
         elif cell.error is not None:
             found[index] = cause_of_error(case, index, cell.error)
         else:

@@ -59,15 +59,20 @@ class Case:
         Where the record came from.
     rehash : bool
         Hash files again that have not changed since they were hashed.
+    asks : bool
+        Whether the package index may be asked.
+    installed : sequence of str
+        Pins of what was installed over the environment for the rerun.
     """
 
     def __init__(
         self, cells: Mapping[int, Seen], *, record: Record | None, rerun: Record | None,
         root: Path, folder: Path, notebook: Path, prefix: str = "",
         language: Mapping[str, Any] | None = None, store: Store | None = None,
-        rehash: bool = False,
+        rehash: bool = False, asks: bool = False, installed: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.cells = dict(cells)
+        self.asks, self.installed = asks, tuple(installed)
         self.store = store
         self.digests = (store.digests.rehashing() if rehash else store.digests) if store else None
         """Digests of files that were hashed before, if there is a store."""

@@ -1,8 +1,11 @@
-"""What ran before the first cell, and installed files that are not what was installed."""
+"""What ran before the first cell, what is of another version, and installed files edited since."""
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from mlrepro_nb.model import Cause, Distribution, Startup
+from mlrepro_nb.verify.attribute import recorded
 from mlrepro_nb.verify.attribute.case import Case, cause
 
 
@@ -36,6 +39,71 @@ def startup_changed(case: Case, index: int) -> Cause | None:
         f"{_capital(_said(made))} before the first cell of the recorded run, and not, or "
         "otherwise, in this one",
         f"Do what {made.name} does in the notebook's first cell",
+    )  # fmt: skip
+
+
+def recorded_versions(case: Case) -> dict[str, str]:
+    """Return the recorded versions of what was imported and is of another version now.
+
+    None where the Python itself is another: its distributions are built for it.
+    """
+    if case.record is None or case.rerun is None or other_python(case):
+        return {}
+    return {one.name: one.version for one, _ in recorded.drifted(case) if one is not None}
+
+
+def other_python(case: Case) -> bool:
+    """Whether the record is of another Python than the rerun."""
+    if case.record is None or case.rerun is None:
+        return False
+    before, after = case.record.environment.python, case.rerun.environment.python
+    return before.split(".")[:2] != after.split(".")[:2]
+
+
+def imported_by(case: Case, index: int) -> list[str]:
+    """Return the distributions of another version that a cell and what it rests on import."""
+    used: set[str] = set()
+    for cell in case.flow.upstream(index):
+        flow = case.flow.by_index.get(cell)
+        if flow is not None:
+            used |= {n.partition(".")[0] for n in (*flow.imports.values(), *flow.stars)}
+    found = []
+    for one, other in recorded.drifted(case):
+        modules = {m for d in (one, other) if d for m in (*d.modules, d.name.replace("-", "_"))}
+        if one is not None and used & modules:
+            found.append(one.name)
+    return found
+
+
+def confirmed_drift(case: Case, index: int, evidence: str, name: str | None = None) -> Cause | None:
+    """Return the cause of a cell that comes out as recorded with the recorded versions.
+
+    Parameters
+    ----------
+    case : Case
+        With the record.
+    index : int
+        The cell.
+    evidence : str
+        What the reruns have shown.
+    name : str, optional
+        The one distribution that does it, where that is known.
+    """
+    found = recorded.version_drift(case, index)
+    if name is not None:
+        found = recorded.drift_of(case, index, name) or found
+    if found is None:
+        return None
+    pairs = {d.name: (one, now) for one, now in recorded.drifted(case) if (d := one or now)}
+    rest = [other for other in imported_by(case, index) if other != found.subject and not name]
+    told = [
+        f"{other} was {one.version if one else 'absent'} and is {now.version if now else 'absent'}"
+        for other in rest for one, now in (pairs[other],)
+    ]  # fmt: skip
+    also = f" The cell rests on others, too, that differ: {', '.join(told)}." if told else ""
+    return replace(
+        found, evidence=f"{found.evidence} Reruns show it: {evidence}.{also}",
+        confidence="confirmed",
     )  # fmt: skip
 
 

@@ -7,7 +7,12 @@ import re
 from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import environment, interfaces, paths, recorded, state
-from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
+from mlrepro_nb.verify.attribute._fallback import (
+    exception,
+    older_python,
+    python2,
+    recorded_reason,
+)
 from mlrepro_nb.verify.attribute._names import PYTHON2_NAMES
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
 from mlrepro_nb.verify.attribute.sources import in_slice
@@ -55,8 +60,9 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
         return interfaces.broken_import(case, index, ename, evalue, trace)
     if ename == "KeyError" and (variable := paths.missing_variable(case, index, evalue, trace)):
         return variable
-    if ename in _NETWORK_TYPES or _NETWORK.search(evalue):
-        remote = in_slice(case.sources, case.flow.upstream(index), "remote")
+    remote = in_slice(case.sources, case.flow.upstream(index), "remote")
+    # A library may say in its own words what the network refused it.
+    if ename in _NETWORK_TYPES or _NETWORK.search(evalue) or (remote and _refused(trace)):
         subject = remote[-1].subject if remote else evalue[:80]
         return cause(
             "remote-data", index, subject,
@@ -67,7 +73,39 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
         return found
     if found := interfaces.changed_interface(case, index, ename, evalue, trace):
         return found
-    return recorded_reason(case, index) or exception(index, ename, evalue, trace)
+    return (
+        recorded_reason(case, index)
+        or _outdated(case, index, ename, evalue, trace)
+        or exception(index, ename, evalue, trace)
+    )
+
+
+def _refused(trace: str) -> bool:
+    """Whether a failing connection is among the exceptions that a traceback chains."""
+    raised = (line.split(maxsplit=1)[:1] for line in trace.splitlines() if line[:1].isalpha())
+    return any(first and first[0].rstrip(":") in _NETWORK_TYPES for first in raised)
+
+
+def _outdated(case: Case, index: int, ename: str, evalue: str, trace: str) -> Cause | None:
+    """Say whether a cell ran with another Python, and raises in a library that came with this."""
+    drift = older_python(case)
+    cell = case.cells[index]
+    if drift is None or cell.count is None or ename in ("DeadKernelError", "TimeoutError"):
+        return None
+    if drift.kind == "python2":
+        return python2(
+            index, ename, f"{drift.evidence} Cell {index} raised {ename}: {evalue[:160]}"
+        )
+    inside = re.findall(r"(?:site|dist)-packages/([A-Za-z]\w*)", trace)
+    inside = [name for name in inside if name not in ("IPython", "ipykernel", "mlrepro_nb")]
+    if not inside:
+        return None
+    return cause(
+        "api-change", index, inside[-1],
+        f"Cell {index} ran when the notebook was saved, and {inside[-1]} as installed here raised "
+        f"{ename}: {evalue[:200]}. {drift.evidence}",
+        f"Port cell {index} to the {inside[-1]} installed here, or install the one of that time",
+    )  # fmt: skip
 
 
 # --- names

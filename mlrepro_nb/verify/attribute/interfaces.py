@@ -10,6 +10,8 @@ from mlrepro_nb.verify.attribute import recorded
 from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
 from mlrepro_nb.verify.attribute._names import DISTRIBUTIONS, PYTHON2_MODULES
 from mlrepro_nb.verify.attribute.case import Case, cause
+from mlrepro_nb.verify.attribute.history import Last, last_version
+from mlrepro_nb.verify.attribute.providers import provider
 
 
 def broken_import(case: Case, index: int, ename: str, evalue: str, trace: str) -> Cause:
@@ -65,48 +67,21 @@ def _absent_module(case: Case, index: int, module: str) -> Cause:
 
 
 def _undeclared(case: Case, index: int, top: str, module: str, said: str) -> Cause:
-    provider, version = _provider(case, top, module)
-    declared = _declared(case.root, provider)
+    found = provider(case, index, module)
     state = (
-        f"{declared} asks for it" if declared else "no requirements file of the project names it"
-    )
-    pin = f"{provider}=={version}" if version else provider
-    quoted = f"'{pin}'" if set(pin) & set("<>=") else pin
-    return cause(
-        "undeclared-dependency", index, provider,
-        f"Cell {index} imports {module!r}, which is not installed here ({said[:160]}); {state}",
-        f"pip install {quoted}" + ("" if declared else ", and add it to the requirements"),
+        f"{found.declared} asks for it" if found.declared
+        else "no requirements file of the project names it"
     )  # fmt: skip
-
-
-def _provider(case: Case, top: str, module: str) -> tuple[str, str | None]:
-    if case.record is not None:
-        for distribution in case.record.environment.distributions:
-            if top in distribution.modules:
-                return distribution.name, distribution.version
-        wanted = {DISTRIBUTIONS.get(top, top).lower(), top.lower().replace("_", "-")}
-        for distribution in case.record.environment.distributions:
-            if distribution.name in wanted:
-                return distribution.name, distribution.version
-    for name in (".".join(module.split(".")[:3]), ".".join(module.split(".")[:2]), top):
-        if name in DISTRIBUTIONS:
-            return DISTRIBUTIONS[name], None
-    return top.replace("_", "-"), None
-
-
-def _declared(root: Path, distribution: str) -> str | None:
-    wanted = re.compile(
-        rf"(?im)(?:^|[\s\"'-]){re.escape(distribution.partition('<')[0])}(?:[\s\"'<>=~!\[;,]|$)"
-    )
-    for name in ("requirements.txt", "pyproject.toml", "environment.yml", "setup.py", "setup.cfg",
-                 "Pipfile"):  # fmt: skip
-        try:
-            text = (root / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        if wanted.search(text):
-            return name
-    return None
+    quoted = f"'{found.pin}'" if set(found.pin) & set("<>=[ ") else found.pin
+    return cause(
+        "undeclared-dependency", index, found.name,
+        f"Cell {index} imports {module!r}, which is not installed here ({said[:160]}); "
+        f"{found.how}; {state}",
+        f"pip install {quoted}" + ("" if found.declared else ", and add it to the requirements")
+        if found.exists
+        else f"Put the {top} that the notebook was written with into the project, or say where to "
+        "install it from",
+    )  # fmt: skip
 
 
 def _project_module(case: Case, top: str) -> Path | None:
@@ -187,23 +162,37 @@ def _changed_interface(case: Case, index: int, what: str, module: str, said: str
             "version-drift", index, drift.subject, f"{drift.evidence} Cell {index}: {said}",
             drift.fix,
         )  # fmt: skip
-    version = _version(case, module)
+    distribution, version = _version(case, module)
+    last = last_version(case, what, module, distribution, version)
+    other = f"install the {module} that it was written for"
+    if last is not None:
+        said = f"{said.rstrip('.')}. {_capital(last.how)}"
+        other = f"install the last version that had it: {_install(last)}"
     return cause(
         "api-change", index, what,
         f"Cell {index} was written for another version of {module} than the "
         f"{version or 'one'} installed here: {said}",
-        f"Port cell {index} to {module} {version or 'as installed'}, or install the {module} "
-        "that it was written for",
+        f"Port cell {index} to {module} {version or 'as installed'}, or {other}",
     )  # fmt: skip
 
 
-def _version(case: Case, module: str) -> str | None:
+def _install(last: Last) -> str:
+    python = f" (it has wheels for Python {last.pythons})" if last.pythons else ""
+    return f"pip install '{last.name}=={last.version}'{python}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _version(case: Case, module: str) -> tuple[str, str | None]:
+    """Return the distribution of a library, and its version here."""
+    name = DISTRIBUTIONS.get(module, module).lower().replace("_", "-")
     if case.rerun is not None:
-        name = DISTRIBUTIONS.get(module, module).lower().replace("_", "-")
         for distribution in case.rerun.environment.distributions:
             if module in distribution.modules or distribution.name == name:
-                return distribution.version
-    return None
+                return distribution.name, distribution.version
+    return name, None
 
 
 def _library(trace: str) -> str | None:

@@ -160,6 +160,14 @@ def version_drift(case: Case, index: int, module: str | None = None) -> Cause | 
     return best[1] if best else None
 
 
+def drift_of(case: Case, index: int, name: str) -> Cause | None:
+    """Name one distribution as what concerns a cell."""
+    for one, other in drifted(case):
+        if name in {d.name for d in (one, other) if d}:
+            return _drift(case, index, name, one, other)
+    return None
+
+
 def imported_drift(case: Case) -> list[Cause]:
     """Name the distributions of another version that the notebook itself imports."""
     used = {name for flow in case.flow.cells for name in _imports(case, flow.index)}

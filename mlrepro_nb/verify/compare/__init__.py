@@ -8,6 +8,7 @@ from mlrepro_nb.verify.compare._difference import (
     Substitution,
     worst,
 )
+from mlrepro_nb.verify.compare._errors import error_name
 from mlrepro_nb.verify.compare._json import compare_json
 from mlrepro_nb.verify.compare._noise_mask import contradictory, without_noise
 from mlrepro_nb.verify.compare._svg import compare_svg
@@ -29,6 +30,7 @@ __all__ = [
     "compare_svg",
     "compare_text",
     "contradictory",
+    "error_name",
     "widget_states",
     "without_noise",
     "worst",

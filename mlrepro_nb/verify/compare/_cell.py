@@ -36,6 +36,9 @@ _PDF = re.compile(
     r"/(?:CreationDate|ModDate|Producer|Creator)\s?\([^)]{0,200}\)|/ID\s?\[[^\]]{0,200}\]"
 )
 
+# In a line or by itself: SymPy came to write the one for the other.
+_SET = re.compile(r"^\s*(?:\$\$?|\\\(|\\\[)\s*(?:\\displaystyle\s*)?|\s*(?:\$\$?|\\\)|\\\])\s*$")
+
 
 def compare_cell(
     reference: Sequence[Output], outputs: Sequence[Output], context: Context = PLAIN
@@ -48,8 +51,8 @@ def compare_cell(
     """
     if _as_written(reference, outputs):
         return EXACT
-    before = as_shown(reference, context.sanitize)
-    after = as_shown(outputs, context.sanitize)
+    before = as_shown(reference, context.sanitize, context.ignore)
+    after = as_shown(outputs, context.sanitize, context.ignore)
     found = worst(
         (
             _stdout(before, after, context),
@@ -179,6 +182,9 @@ def _deciding(
     pictures = [m for m in common if m.startswith("image/")]
     if structured:
         return (structured[0],)
+    if pictures and "text/latex" in common:
+        # A formula: the picture is what the installed fonts and renderer make of it.
+        return ("text/latex",)
     if pictures:
         return (min(pictures, key=lambda m: m not in _PICTURES),)
     plain = [m for m in ("text/plain", "text/latex", "text/markdown") if m in common][:1]
@@ -220,7 +226,14 @@ def _by_type(mime: str, before: Any, after: Any, context: Context) -> Difference
         return found
     if mime == "application/pdf":
         return _pdf(old, new)
+    if mime == "text/latex":
+        return compare_text(_formula(old), _formula(new), context)
     return compare_text(old, new, context)
+
+
+def _formula(latex: str) -> str:
+    """Return a formula without what only says how it is set."""
+    return _SET.sub("", latex).strip()
 
 
 def _pdf(before: str, after: str) -> Difference:

@@ -32,6 +32,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The code draws identifiers itself (``uuid4()``): they are then no library's."""
     sanitize: tuple[Substitution, ...] = ()
     """Carried out on every text of both sides before they are compared."""
+    ignore: frozenset[str] = frozenset()
+    """Streams, MIME types and ``evalue`` that are not compared at all."""
     widgets: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
     """The widgets' states of both notebooks, by model id."""
 

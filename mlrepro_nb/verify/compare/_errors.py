@@ -14,6 +14,9 @@ _ARROW = re.compile(r"^-{1,8}> ?\d+ (.*)$")
 _FRAME = re.compile(r"^(?:File |Cell |Input |/|~|[A-Za-z]:\\|<ipython-input)[^\n]{0,400}")
 _INSTALLED = re.compile(r"(?:site|dist)-packages|/lib/python3\.\d+/|<frozen |<__array_function__")
 _QUOTED = re.compile(r"'([^'\n]{1,200})'|\"([^\"\n]{1,200})\"|`([^`\n]{1,200})`")
+_CHAINED = re.compile(
+    r"^(?:During handling of the above exception, another|The above exception was the direct cause)"
+)
 _ALIKE = 0.5
 
 
@@ -28,7 +31,7 @@ def compare_errors(before: Output | None, after: Output | None, context: Context
         if before is after:
             return EXACT
         return differing(_raised(before), _raised(after), where="error")
-    if _name(before) != _name(after):
+    if error_name(before) != error_name(after):
         return differing(_raised(before), _raised(after), where="error")
     old, new = (text_of(error.get("evalue", "")) for error in (before, after))
     message = compare_text(old, new, context)
@@ -48,12 +51,20 @@ def compare_errors(before: Output | None, after: Output | None, context: Context
 def _raised(error: Output | None) -> str:
     if error is None:
         return "no error"
-    return f"{_name(error)}: {text_of(error.get('evalue', ''))[:400]}"
+    return f"{text_of(error.get('ename', ''))}: {text_of(error.get('evalue', ''))[:400]}"
 
 
-def _name(error: Output) -> str:
+_RENAMED = {
+    "ModuleNotFoundError": "ImportError", "IOError": "OSError", "EnvironmentError": "OSError",
+}  # fmt: skip
+"""What later versions of Python say more exactly, or say for what was several."""
+
+
+def error_name(error: Output) -> str:
+    """Return the type of an error, by the name that all versions of Python have for it."""
     # Whether a module is named before it changed with IPython's versions.
-    return text_of(error.get("ename", "")).rpartition(".")[2]
+    name = text_of(error.get("ename", "")).rpartition(".")[2]
+    return _RENAMED.get(name, name)
 
 
 def _reworded(before: str, after: str, context: Context) -> bool:
@@ -78,7 +89,11 @@ def _told(message: str, context: Context) -> Counter[str]:
 
 
 def _frames(error: Output) -> list[str]:
-    """Return the lines at which the notebook's and the project's own code stood."""
+    """Return the lines at which the notebook's and the project's own code stood.
+
+    Of exceptions in a chain those of the last, which ended the cell: where the earlier ones
+    are said to have been raised hangs on the versions of Python and IPython.
+    """
     traceback = error.get("traceback")
     if not isinstance(traceback, list):
         return []
@@ -88,6 +103,8 @@ def _frames(error: Output) -> list[str]:
         if arrow:
             if own:
                 found.append(" ".join(arrow[1].split("#")[0].split())[:200])
+        elif _CHAINED.match(line):
+            found, own = [], True
         elif _FRAME.match(line):
             own = not _INSTALLED.search(line)
     return found

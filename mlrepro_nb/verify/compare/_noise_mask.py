@@ -100,7 +100,9 @@ def _bundle_without(
             pair = values[0], values[1]
         if pair is not None:
             before[mime], after[mime] = pair
-    return (before, after) if before else None
+    # The text beside a picture names an object, and is not held without it.
+    drawn, left = (any(m.startswith("image/") for m in side) for side in (reference, before))
+    return (before, after) if before and (left or not drawn) else None
 
 
 def _json_without(reference: Any, first: Any, second: Any, depth: int = 0) -> tuple[Any, Any]:

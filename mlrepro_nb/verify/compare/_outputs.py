@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +28,10 @@ class Shown(msgspec.Struct, frozen=True):
     error: Output | None
 
 
-def as_shown(outputs: Sequence[Output], sanitize: Sequence[Substitution] = ()) -> Shown:
+def as_shown(
+    outputs: Sequence[Output], sanitize: Sequence[Substitution] = (),
+    ignore: Collection[str] = (),
+) -> Shown:  # fmt: skip
     """Return what remains of outputs when all is drawn: cleared ones gone, updated ones new."""
     remaining = _remaining(outputs)
     streams: dict[str, list[str]] = {"stdout": [], "stderr": []}
@@ -42,15 +45,21 @@ def as_shown(outputs: Sequence[Output], sanitize: Sequence[Substitution] = ()) -
             )
         elif kind in ("execute_result", "display_data"):
             data = output.get("data")
+            if isinstance(data, Mapping) and ignore:
+                data = {mime: value for mime, value in data.items() if mime not in ignore}
             if isinstance(data, Mapping) and data and not _is_own(data):
                 displays.append(_sanitized_bundle(data, sanitize))
         elif kind == "error" and error is None:
             error = output
     if error is not None and sanitize:
         error = {**error, "evalue": sanitized(text_of(error.get("evalue", "")), sanitize)}
+    if error is not None and "evalue" in ignore:
+        error = {**error, "evalue": ""}
+    for name in ignore:
+        streams.pop(name, None)
     return Shown(
-        sanitized("".join(streams["stdout"]), sanitize),
-        sanitized("".join(streams["stderr"]), sanitize),
+        sanitized("".join(streams.get("stdout", ())), sanitize),
+        sanitized("".join(streams.get("stderr", ())), sanitize),
         displays,
         error,
     )

@@ -11,9 +11,18 @@ from typing import Literal
 import msgspec
 
 from mlrepro_nb.verify.attribute import Case
+from mlrepro_nb.verify.attribute.environment import recorded_versions
 
 Condition = Literal[
-    "seeds", "entropy", "clock", "hash-seed", "listing", "one-thread", "replay", "data"
+    "seeds",
+    "entropy",
+    "clock",
+    "hash-seed",
+    "listing",
+    "one-thread",
+    "replay",
+    "data",
+    "environment",
 ]
 
 _SEED = 20011
@@ -34,6 +43,9 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     startup: str = ""
     now: str | None = None
     """What the literals ``'now'`` and ``'today'`` of pandas and NumPy stand for."""
+
+    versions: Mapping[str, str] = {}
+    """Distributions that are put in place of those that are installed, with their versions."""
 
     def source(self, text: str) -> str:
         """Return a cell's source as it is to run."""
@@ -64,8 +76,12 @@ def hold(conditions: Collection[Condition], case: Case) -> Held:
             variables |= dict.fromkeys(_THREADS, "1")
         elif name == "hash-seed":
             variables["PYTHONHASHSEED"] = _hash_seed(case)
+    versions = recorded_versions(case) if "environment" in conditions else {}
     startup = f"\n{_KERNEL.read_text(encoding='utf-8')}\nhold({told!r})\n" if told else ""
-    return Held(conditions=tuple(sorted(conditions)), variables=variables, startup=startup, now=now)
+    return Held(
+        conditions=tuple(sorted(conditions)), variables=variables, startup=startup, now=now,
+        versions=versions,
+    )  # fmt: skip
 
 
 def moments_of(case: Case) -> dict[int, float]:

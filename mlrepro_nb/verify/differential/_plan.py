@@ -7,7 +7,8 @@ import re
 import msgspec
 
 from mlrepro_nb.dataflow import Flow, read_cell
-from mlrepro_nb.verify.attribute import Case, circumstantial, draws
+from mlrepro_nb.verify.attribute import Case, circumstantial, draws, drift_suspected
+from mlrepro_nb.verify.attribute.environment import recorded_versions
 from mlrepro_nb.verify.attribute.sources import Source, find_sources, in_slice
 from mlrepro_nb.verify.differential._conditions import Condition
 
@@ -24,7 +25,7 @@ _HINTED: dict[str, Condition] = {
     "date": "clock", "uuid": "entropy", "opaque": "entropy", "order": "hash-seed",
 }  # fmt: skip
 _LIKELY: tuple[Condition, ...] = (
-    "seeds", "hash-seed", "listing", "one-thread", "entropy", "clock", "data",
+    "seeds", "hash-seed", "listing", "one-thread", "entropy", "clock", "data", "environment",
 )  # fmt: skip
 
 
@@ -43,6 +44,8 @@ def suspicions(case: Case, *, chance: bool) -> list[Suspicion]:
     """
     found: dict[Condition, tuple[set[int], str]] = {}
     for cell in case.cells.values():
+        if cell.error is not None and not chance and drift_suspected(case, cell.index):
+            found.setdefault("environment", (set(), _drift(case)))[0].add(cell.index)
         if not cell.differs or cell.error is not None or (cell.repeats is False) != chance:
             continue
         suspects = _by_chance(case, cell.index) if chance else _by_change(case, cell.index)
@@ -92,7 +95,18 @@ def _by_change(case: Case, index: int) -> dict[Condition, str]:
             found["listing"] = "the code takes files in the order of the file system"
         elif kind == "changed-data" and case.record is not None:
             found["data"] = "a file that was read has changed, and so has something else"
+    if drift_suspected(case, index):
+        found["environment"] = _drift(case)
     return found
+
+
+def _drift(case: Case) -> str:
+    versions = recorded_versions(case)
+    names = [f"{name} {version}" for name, version in sorted(versions.items())]
+    if not names:
+        return "the record is of another Python"
+    more = f" and {len(names) - 3} more" if len(names) > 4 else ""
+    return f"the record has {', '.join(names[: 3 if more else 4])}{more}"
 
 
 def _roots(case: Case, upstream: frozenset[int]) -> frozenset[str]:

@@ -9,6 +9,11 @@ import msgspec
 from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.model import Trial
 from mlrepro_nb.verify.attribute import Case, Output, of_condition
+from mlrepro_nb.verify.attribute.environment import (
+    confirmed_drift,
+    imported_by,
+    recorded_versions,
+)
 from mlrepro_nb.verify.differential._conditions import Condition, Held, hold
 from mlrepro_nb.verify.differential._plan import Suspicion, suspicions
 
@@ -112,6 +117,11 @@ class _Search:
                 return
             outputs = self._run((suspect.condition,), suspect.why)
             restored = self._restored(outputs, suspect.cells)
+            if suspect.condition == "environment":
+                self._note(restored)
+                self._drift(restored)
+                open_cells -= restored
+                continue
             self._name(restored, suspect.condition, "under that condition it is as stored")
             self._note(restored)
             open_cells -= restored
@@ -119,14 +129,50 @@ class _Search:
             every = tuple(s.condition for s in left)
             restored = self._restored(self._run(every, "all of them together"), open_cells)
             for suspect in left:
+                if suspect.condition == "environment":
+                    self._confirm(restored & suspect.cells, f"with {' and '.join(every)} held it "
+                                  "is as stored")  # fmt: skip
+                    continue
                 self._name(restored & suspect.cells, suspect.condition,
                            f"with {' and '.join(every)} held it is as stored")  # fmt: skip
             self._note(restored)
 
+    def _drift(self, cells: frozenset[int]) -> None:
+        """Say which distribution it is of those that were put back: one of what is imported."""
+        versions = recorded_versions(self.case)
+        left = set(cells)
+        imported = {cell: imported_by(self.case, cell) for cell in cells}
+        names = sorted({n for found in imported.values() for n in found if n in versions})
+        if len(versions) > 1:
+            for name in names:
+                about = frozenset(cell for cell in left if name in imported[cell])
+                if not about or not self.budget.allows():
+                    continue
+                held = Held(conditions=("environment",), versions={name: versions[name]})
+                outputs = self._carry_out(
+                    held, (*held.conditions, f"{name}=={versions[name]}"),
+                    f"whether it is {name} alone",
+                )  # fmt: skip
+                alone = self._restored(outputs, about)
+                self._note(alone)
+                self._confirm(alone, f"with {name} {versions[name]} and all else as it is here it "
+                              "is as recorded", name)  # fmt: skip
+                left -= alone
+        self._confirm(left, "with the recorded versions it is as recorded")
+
+    def _confirm(self, cells: Collection[int], evidence: str, name: str | None = None) -> None:
+        for cell in sorted(cells):
+            found = confirmed_drift(self.case, cell, evidence, name)
+            if found is not None:
+                self.case.confirmed.setdefault(cell, []).append(found)
+
     def _run(self, conditions: Collection[Condition], why: str) -> Outputs | None:
+        return self._carry_out(hold(conditions, self.case), conditions, why)
+
+    def _carry_out(self, held: Held, conditions: Collection[str], why: str) -> Outputs | None:
         self.budget.left -= 1
         try:
-            outputs = self.go(hold(conditions, self.case))
+            outputs = self.go(held)
         except MlreproError as error:
             self.trials.append(Trial(conditions=tuple(conditions), why=why, problem=error.message))
             return None

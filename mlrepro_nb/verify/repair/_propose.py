@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -22,8 +23,6 @@ _WHY_NOT = {
     "clock": "the time of a run has no value that would be right in the next",
     "entropy": "an identifier that is drawn anew is meant to be another each time",
     "parallel-reduction": "how threads are set up is decided before the notebook runs",
-    "undeclared-dependency": "it is the environment that lacks it, not the notebook",
-    "version-drift": "it is the environment that is another, not the notebook",
     "changed-data": "which of the two states of the data is right only a person knows",
 }
 _ALIASES = {
@@ -214,6 +213,26 @@ def _with_outputs(
     return both
 
 
+_COMMAND = re.compile(
+    r"pip install (?:'([A-Za-z0-9][^']*)'|([A-Za-z0-9][\w.\[\]-]*(?:==[\w.+!]*\w)?))"
+    r"(?! \(it has wheels)"
+)
+
+
+def requirement(cause: Cause) -> str | None:
+    """Return what a cause's fix has pip install, if that is what it says."""
+    found = _COMMAND.search(cause.fix)
+    return found[1] or found[2].rstrip(".") if found else None
+
+
+def _require(_: Case, cause: Cause, __: dict[int, str], ___: int) -> Found:
+    wanted = requirement(cause)
+    if wanted is None:
+        return "it is the environment that is another, not the notebook"
+    what = f"{wanted} is required, in a file beside the copy."
+    return [Edit(cause=cause.kind, action="require", cell=cause.cell, source=wanted, what=what)]
+
+
 _SORT = _with_outputs(_by_source(
     sorted_sources, "what has no order is sorted",
     "where its order shows, sorting it would change what it is",
@@ -228,6 +247,9 @@ _REPAIRS: dict[str, Callable[[Case, Cause, dict[int, str], int], Found]] = {
         "its path is relative to the notebook",
         "the project has no file of that name",
     ),
+    "undeclared-dependency": _require,
+    "version-drift": _require,
+    "api-change": _require,
     "hash-seed": _SORT,
     "listing-order": _SORT,
 }

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mlrepro_nb.errors import UsageError
-from mlrepro_nb.execute import read_notebook
+from mlrepro_nb.errors import ToolError, UsageError
+from mlrepro_nb.execute import missing_kernel, read_notebook
 from mlrepro_nb.model import REPRODUCED, Verification
 from mlrepro_nb.store import write_atomically
 from mlrepro_nb.verify._verify import verify
 from mlrepro_nb.verify.attribute import Case
 from mlrepro_nb.verify.repair._apply import applied, source_diff
 from mlrepro_nb.verify.repair._edits import Edit, Refusal
-from mlrepro_nb.verify.repair._propose import propose
+from mlrepro_nb.verify.repair._propose import propose, requirement
+
+_ROUNDS = 5
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +32,8 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     """Of the sources, unified."""
     fixed: str | None = None
     """Path of the copy; None where there was nothing to change."""
+    requirements: str | None = None
+    """Path of the file beside it that says what to install; None where nothing is needed."""
     after: Verification | None = None
     """Of the copy."""
 
@@ -60,27 +65,95 @@ def verify_and_repair(target: str | Path, *, output: Path | None = None, **optio
         )
     cases: list[Case] = []
     before = verify(path, **options, observe=cases.append)
-    if before.verdict in REPRODUCED or not cases:
+    if before.verdict in REPRODUCED:
         return Repair(before=before)
     nb = read_notebook(path)
+    if not cases:
+        return _with_kernel(nb, place, before, options)
     proposal = propose(cases[0], before.causes, len(nb.cells))
     if not proposal.edits:
         return Repair(before=before, refused=proposal.refused)
     fixed = applied(nb, proposal.edits)
     _write(place, fixed)
     anew = any(edit.action == "outputs" for edit in proposal.edits)
+    wanted = [edit.source for edit in proposal.edits if edit.action == "require"]
+    edits, refused = list(proposal.edits), list(proposal.refused)
     once = {**options, "reruns": 0}
-    after = verify(place, **once)
+    try:
+        after, pins, more = _with_all(place, once, wanted)
+    except ToolError as error:
+        if not wanted:
+            raise
+        # Without uv or the index the copy is still worth a look.
+        needed = [edit for edit in edits if edit.action == "require"]
+        refused += [
+            Refusal(cause=edit.cause, cell=edit.cell, subject=edit.source, why=error.message)
+            for edit in needed
+        ]
+        after, pins, more = verify(place, **once), wanted, []
+    edits += more
+    file = place.with_name(f"{place.stem}.requirements.txt") if pins else None
+    if file is not None:
+        _put(file, "".join(f"{pin}\n" for pin in pins))
     # With other sources the stored outputs may rightly be others: then those of a run from
     # the top are its outputs, and whether they come again is the question.
     if anew and after.verdict not in (*REPRODUCED, "failed") and after.executed:
         _take_outputs(fixed, read_notebook(Path(after.executed)))
         _write(place, fixed)
-        after = verify(place, **once)
+        after = verify(place, **once, requirements=pins)
+    diff = source_diff(nb, fixed, (path.name, place.name))
+    if file is not None:
+        lines = [f"{pin}\n" for pin in pins]
+        diff += "".join(difflib.unified_diff([], lines, "/dev/null", file.name))
     return Repair(
-        before=before, edits=proposal.edits, refused=proposal.refused,
-        diff=source_diff(nb, fixed, (path.name, place.name)), fixed=str(place), after=after,
+        before=before, edits=tuple(edits), refused=tuple(refused), diff=diff, fixed=str(place),
+        requirements=None if file is None else str(file), after=after,
     )  # fmt: skip
+
+
+def _with_kernel(nb: Any, place: Path, before: Verification, options: dict[str, Any]) -> Repair:
+    """Have a copy name an installed kernel of the same language, where its own is missing."""
+    missing = missing_kernel(nb)
+    if missing is None or missing.substitute is None:
+        return Repair(before=before, refused=tuple(
+            Refusal(cause=cause.kind, cell=None, subject=cause.subject, why=cause.fix)
+            for cause in before.causes
+        ))  # fmt: skip
+    nb.metadata["kernelspec"] = {
+        "name": missing.substitute, "display_name": "Python 3", "language": missing.language,
+    }  # fmt: skip
+    _write(place, nb)
+    what = f"It names the kernel {missing.substitute}, which is installed, not {missing.name}."
+    edit = Edit(cause="kernelspec", action="kernel", source=missing.substitute, what=what)
+    after = verify(place, **{**options, "reruns": 0})
+    diff = f"-kernelspec: {missing.name}\n+kernelspec: {missing.substitute}\n"
+    return Repair(before=before, edits=(edit,), diff=diff, fixed=str(place), after=after)
+
+
+def _with_all(
+    place: Path, options: dict[str, Any], wanted: list[str]
+) -> tuple[Verification, list[str], list[Edit]]:
+    """Verify a copy with what it requires; what it then turns out to lack is added.
+
+    Returns the exact pins, and the edits that were added: an import that failed hides the
+    next one of its cell.
+    """
+    more: list[Edit] = []
+    for _ in range(_ROUNDS):
+        cases: list[Case] = []
+        after = verify(place, **options, requirements=wanted, observe=cases.append)
+        new = [
+            Edit(cause=cause.kind, action="require", cell=cause.cell, source=lacking,
+                 what=f"{lacking} is required, too.")
+            for cause in after.causes
+            if cause.kind == "undeclared-dependency"
+            and (lacking := requirement(cause)) is not None and lacking not in wanted
+        ]  # fmt: skip
+        if not new:
+            break
+        more += new
+        wanted = [*wanted, *(edit.source for edit in new)]
+    return after, list(cases[0].installed) if cases else wanted, more
 
 
 def _take_outputs(nb: Any, executed: Any) -> None:
@@ -96,8 +169,11 @@ def _take_outputs(nb: Any, executed: Any) -> None:
 def _write(path: Path, nb: Any) -> None:
     import nbformat
 
+    _put(path, nbformat.writes(nb) + "\n")
+
+
+def _put(path: Path, text: str) -> None:
     try:
-        text = nbformat.writes(nb) + "\n"
         write_atomically(path, text.encode("utf-8", "surrogatepass"))
     except OSError as error:
         raise UsageError(

@@ -11,6 +11,7 @@ from mlrepro_nb.verify._evidence import CellEvidence, Shown
 from mlrepro_nb.verify._task import Outcome
 from mlrepro_nb.verify._words import sentence
 from mlrepro_nb.verify.report._json import summary
+from mlrepro_nb.verify.report._runs import runs
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _NOT_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -25,7 +26,7 @@ pre{font:13px/1.4 ui-monospace,monospace;margin:.2rem 0;overflow:auto;max-height
 white-space:pre-wrap;overflow-wrap:anywhere}
 .good{color:var(--good)}.off{color:var(--off)}.bad{color:var(--bad)}.mute{opacity:.7}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:1rem}.pair>div{min-width:0}
-img{max-width:100%}section{margin-top:2.5rem}details{margin:.5rem 0 1rem}
+img,svg{max-width:100%}section{margin-top:2.5rem}details{margin:.5rem 0 1rem}
 .cause{border-left:3px solid var(--line);margin:.6rem 0;padding-left:.8rem}
 """
 
@@ -72,6 +73,7 @@ def _row(number: int, outcome: Outcome) -> str:
         off = [cell for cell in found.cells if _class(cell.verdict) in ("off", "bad")]
         verdict = f'<td class="{_class(found.verdict)}">{found.verdict}</td>'
         cells = f"{len(off)} of {len(found.cells)} off" if off else str(len(found.cells))
+        cells = f"{len(found.runs)} runs" if found.runs else cells
         causes = ", ".join(dict.fromkeys(cause.kind for cause in found.causes))
     return (
         f'<tr><td><a href="#n{number}">{_text(outcome.notebook)}</a></td>{verdict}'
@@ -91,6 +93,9 @@ def _notebook(found: Verification, evidence: Sequence[CellEvidence]) -> Iterator
             f'<div class="cause"><strong>{_text(cause.kind)}</strong>: {_text(cause.subject)}'
             f"{where}<br>{_text(cause.evidence)}<br><strong>Fix:</strong> {_text(cause.fix)}</div>"
         )
+    if found.runs:
+        yield from runs(found)
+        return
     yield "<table><thead><tr><th>cell</th><th>verdict</th><th>what differs</th><th>cause</th></tr>"
     yield "</thead><tbody>"
     for cell in found.cells:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from mlrepro_nb.model import REPRODUCED, CellVerdict
+from mlrepro_nb.model import REPRODUCED, CellVerdict, Verification
 from mlrepro_nb.verify._task import Outcome
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -49,6 +49,7 @@ def _fill(suite: Element, outcome: Outcome) -> dict[str, int]:
         element = SubElement(case, "error", message=_clean(said))
         element.text = _clean(problem.remedy if problem else "")
         return {**counts, "tests": 1, "errors": 1}
+    _fill_runs(suite, outcome.verification, counts)
     cells = outcome.verification.cells
     for cell in cells:
         counts["tests"] += 1
@@ -63,10 +64,27 @@ def _fill(suite: Element, outcome: Outcome) -> dict[str, int]:
                 case, "failure", type=kind, message=_clean(cell.detail or cell.verdict)
             )
             element.text = _clean(_explained(cell))
-    if not cells:
+    if not counts["tests"]:
         SubElement(suite, "testcase", classname=name, name="notebook")
         counts["tests"] = 1
     return counts
+
+
+def _fill_runs(suite: Element, found: Verification, counts: dict[str, int]) -> None:
+    """Add a test case a metric of several runs, and one a run that failed."""
+    name = _clean(found.notebook)
+    for metric in found.metrics:
+        counts["tests"] += 1
+        case = SubElement(suite, "testcase", classname=name, name=_clean(f"metric {metric.metric}"))
+        if metric.verdict not in REPRODUCED:
+            counts["failures"] += 1
+            SubElement(case, "failure", type=metric.verdict, message=_clean(metric.detail))
+    for run in found.runs:
+        if run.problem is not None:
+            counts["tests"] += 1
+            counts["failures"] += 1
+            case = SubElement(suite, "testcase", classname=name, name=f"run {run.run}")
+            SubElement(case, "failure", type="failed", message=_clean(run.problem))
 
 
 def _explained(cell: CellVerdict) -> str:

@@ -344,9 +344,23 @@ def failures():
             error("TypeError", "<A object at 0x7f001122> is not callable"),
             error("TypeError", "<A object at 0x7fff1122> is not callable"),
         ),
+        "a type that Python came to say more exactly": (
+            error("ImportError", "No module named 'x'"),
+            error("ModuleNotFoundError", "No module named 'x'"),
+        ),
         "division by zero": (
             error("ZeroDivisionError", "float division by zero"),
             error("ZeroDivisionError", "division by zero"),
+        ),
+        "another line of the earlier exception": tuple(
+            error(
+                "RuntimeError",
+                "no",
+                CELL.format(n=n, line=line),
+                "\nDuring handling of the above exception, another exception occurred:\n",
+                CELL.format(n=n, line="raise RuntimeError('no')"),
+            )
+            for n, line in ((5, "1 / 0"), (9, "except ZeroDivisionError:"))
         ),
         "another Python's path": (
             error(

@@ -57,6 +57,7 @@ BENIGN = {
     "%time": ("CPU times: user 1.2 s, sys: 3 ms, total: 1.2 s\nWall time: 1.2 s", "CPU times: user 99 ms, sys: 0 ns, total: 99 ms\nWall time: 88 ms"),
     "%timeit": ("12.3 ns ± 0.5 ns per loop (mean ± std. dev. of 7 runs, 100,000,000 loops each)", "4.1 µs ± 9 ns per loop (mean ± std. dev. of 7 runs, 10 loops each)"),
     "%timeit of old": ("10000 loops, best of 3: 25.6 µs per loop", "The slowest run took 4.57 times longer than the fastest. This could mean that an intermediate result is being cached.\n100 loops, best of 5: 2.5 ms per loop"),
+    "NumPy's scalars of old": ("[9, 0.5, True, 'a', (1+2j)]", "[np.int64(9), np.float64(0.5), np.True_, np.str_('a'), np.complex128(1+2j)]"),
     "%memit": ("peak memory: 120.41 MiB, increment: 0.50 MiB", "peak memory: 99.00 MiB, increment: 1.25 MiB"),
     "%prun": (PROFILE.format(n=4, t="0.020"), PROFILE.format(n=4, t="0.031")),
     "keras 2": (KERAS2.format(s=1, m=2, l="0.4210"), KERAS2.format(s=0, m=1, l="0.4210")),
@@ -110,6 +111,8 @@ BENIGN = {
 }  # fmt: skip
 
 REAL = {
+    "another scalar of NumPy": ("np.int64(9)", "np.int64(8)"),
+    "a scalar of NumPy and another number": ("0.5", "np.float64(0.25)"),
     "repr of another class": ("<a.B object at 0x7f123456>", "<a.C object at 0x7f123456>"),
     "another argument": ("functools.partial(<function f at 0x10f3c2d40>, 2)", "functools.partial(<function f at 0x10f3c2d40>, 3)"),
     "beside an address": ("[<A at 0x7f0a1b2c3d40>, 5]", "[<A at 0x7f99999c3d40>, 6]"),

@@ -127,6 +127,27 @@ def test_what_two_runs_differ_in_is_taken_out_token_by_token():
     assert "b[1]" in compare_cell(before, after).before
 
 
+def test_the_object_beside_a_picture_that_is_drawn_anew_is_not_held():
+    curves = [side["data"]["image/png"] for side in plots()[1]["another curve"]]
+    texts = ("<Figure size 1x1>", "<Figure size 2x2>", "<Figure size 2x2>")
+    runs = [
+        [shown(image__png=curve, text__plain=text)]
+        for curve, text in zip((curves[0], curves[0], curves[1]), texts, strict=True)
+    ]
+    before, after = without_noise(*runs, Context())
+    assert compare_cell(before, after).level != "different"
+
+
+def test_how_a_formula_is_set_is_not_what_it_says():
+    before = [shown(text__latex=r"$$e^{- \frac{x}{2}}$$")]
+    assert compare_cell(
+        before, [shown(text__latex=r"$\displaystyle e^{- \frac{x}{2}}$")]
+    ).level == ("within-tolerance")
+    assert compare_cell(
+        before, [shown(text__latex=r"$\displaystyle e^{- \frac{x}{3}}$")]
+    ).level == ("different")
+
+
 def test_forms_of_one_output_that_contradict():
     html = "<table><tr><td>{}</td></tr></table>"
     assert contradictory([shown(text__html=html.format("1.5"), text__plain="1.9")])

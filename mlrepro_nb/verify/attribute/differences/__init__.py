@@ -37,6 +37,7 @@ __all__ = [
     "cause_of_difference",
     "circumstantial",
     "drawn",
+    "drift_may_explain",
     "is_explained",
     "may_be_nondeterministic",
     "of_condition",
@@ -103,3 +104,11 @@ def circumstantial(case: Case, index: int) -> list[str]:
     if first in (changed_data, recorded.version_drift, local_edit):
         return kinds if len(kinds) > 1 else []
     return kinds if first in (clock, listing, written_since, variable, remote) else []
+
+
+def drift_may_explain(case: Case, index: int) -> bool:
+    """Whether versions are others than recorded, and nothing surer explains a stable difference."""
+    first = next((e for e in _EXPLANATIONS if e(case, index) is not None), None)
+    beaten = (version_shown, recorded.version_drift, clock, listing, written_since, variable,
+              remote, order.shifted_stream, order.repeated, recorded.edited_output)  # fmt: skip
+    return (first is None or first in beaten) and recorded.version_drift(case, index) is not None

@@ -6,6 +6,7 @@ import re
 
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import order, recorded
+from mlrepro_nb.verify.attribute._fallback import older_python
 from mlrepro_nb.verify.attribute.case import Case, Seen, cause
 from mlrepro_nb.verify.attribute.differences._shown import hints, shown
 from mlrepro_nb.verify.compare import contradictory
@@ -75,6 +76,8 @@ def unexplained(case: Case, cell: Seen) -> Cause:
     index, flow = cell.index, case.flow.by_index[cell.index]
     if contradictory(cell.reference) and not contradictory(cell.outputs):
         return _pasted(cell, "its own forms (text, HTML) do not show the same numbers")
+    if drift := older_python(case):
+        return drift
     blamed = _localised(case, index)
     missing = order.gaps(case)
     if blamed in missing and len(missing) == 1 and case.cells[blamed].count != 1 + missing[blamed]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from mlrepro_nb.verify.compare._difference import Context
+from mlrepro_nb.verify.compare.text._spelling import plainly_spelled
 from mlrepro_nb.verify.compare.text._timing import mask_progress, mask_times
 
 UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
@@ -78,7 +79,7 @@ _LEFT = re.compile(r"‹[^›\n]{0,40}›|[\s|:,.\[\]()<>%±+-]")
 
 def mask_line(line: str, context: Context) -> str:
     """Return a line with what is noise by its form replaced by a placeholder."""
-    line = mask_progress(line)
+    line = plainly_spelled(mask_progress(line))
     if ":" in line:
         line = _LOGGED.sub(_logged, line)
         line = _SPARK.sub("‹logged›", _GLOG.sub(r"\1‹logged› ", line))
