@@ -78,6 +78,12 @@ def containerfile(plan: Plan) -> str:
     return "\n".join(parts)
 
 
+def upper(plan: Plan) -> str:
+    """Return the Containerfile of what is above the dependencies, which are an image by then."""
+    parts = [_head(plan), *([_builder(plan)] if plan.local else []), _final(plan)]
+    return "\n".join(parts)
+
+
 def dependencies(plan: Plan) -> tuple[str, ...]:
     """Return all that the stage of the dependencies is made of: by that it is known again."""
     alone = msgspec.structs.replace(plan, local=())

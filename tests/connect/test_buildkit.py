@@ -124,7 +124,7 @@ def test_a_build_asks_for_one_date_and_no_attestation(
             where="there", version="v0.34.2",
         )  # fmt: skip
         buildkit.build(
-            kit, tmp_path, target, containerfile="Containerfile", platform="linux/amd64",
+            kit, tmp_path, target, containerfile=tmp_path / "Containerfile", platform="linux/amd64",
             epoch=315532800, secrets={"ca": tmp_path / "ca, pem"}, no_cache=True,
         )  # fmt: skip
     for line in said.read_text().splitlines():

@@ -99,6 +99,10 @@ def test_another_content_of_the_same_length_is_seen(
         assert members["app/project/same.txt"].mtime == oci.EPOCH
     assert found == [b"one", b"two"]
     assert [a == b for a, b in zip(*layers, strict=True)].count(False) == 1
+    # What is below the code stays as it is, byte by byte: it is not dated and compressed again.
+    below = door.manifest(base_image, platform="linux/amd64").content
+    own = [layer.digest for layer in oci.image(below, base_image).layers]
+    assert layers[1][: len(own)] == own
 
 
 def test_a_rebuild_is_compared_and_the_first_difference_told(
@@ -114,9 +118,12 @@ def test_a_rebuild_is_compared_and_the_first_difference_told(
     def spoiled(planned: image.Plan) -> str:
         return real(planned).replace(
             "WORKDIR /build\n", "WORKDIR /build\nRUN cat /proc/sys/kernel/random/uuid > /any\n"
-        ).replace("LABEL ", "COPY --from=builder /any /opt/any\nLABEL ")  # fmt: skip
+        ).replace("\nFROM dep", "COPY --from=builder /any /opt/any\n\nFROM dep")  # fmt: skip
 
     monkeypatch.setattr("mlrepro_nb.image._context.containerfile", spoiled)
+    monkeypatch.setattr(
+        "mlrepro_nb.image.builders.docker.dependencies", lambda _: (uuid.uuid4().hex,)
+    )
     found = image.check("train.ipynb", builder="docker", base=base_image)
     assert not found.same
     assert found.difference is not None

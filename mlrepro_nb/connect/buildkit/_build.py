@@ -23,12 +23,12 @@ def build(
     context: Path,
     target: Path,
     *,
-    containerfile: str,
+    containerfile: Path,
     platform: str,
     epoch: int,
     secrets: Mapping[str, Path] | None = None,
     stage: str | None = None,
-    stages: Mapping[str, tuple[Path, str]] = {},
+    images: Mapping[str, tuple[Path, str]] = {},
     no_cache: bool = False,
     report: Report = silent,
 ) -> None:
@@ -44,7 +44,7 @@ def build(
     target
         OCI layout to write. Blobs that its ``blobs`` folder has are not fetched.
     containerfile
-        Its name in the context.
+        Its path.
     epoch
         Date of everything, in seconds.
     secrets
@@ -53,9 +53,10 @@ def build(
 
     stage
         Build the Containerfile as far as this stage.
-    stages
-        Stages that are there already, as an OCI layout and the digest of a manifest in it.
-        Their layers stay as they are: they are neither dated nor compressed again.
+    images
+        Base images by the name that ``FROM`` calls them, as an OCI layout and the digest of a
+        manifest in it. Their layers stay as they are: neither dated nor compressed again.
+        That holds for no stage of the Containerfile, not even for one that is given like this.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def build(
     for name, path in sorted((secrets or {}).items()):
         shared += ["--secret", _fields(f"id={name}", f"src={path}")]
     shared += [] if stage is None else _option(kit, "target", stage)
-    for name, (layout, digest) in sorted(stages.items()):
+    for name, (layout, digest) in sorted(images.items()):
         if kit.client == "buildctl":
             shared += ["--oci-layout", f"{name}={layout}"]
             shared += ["--opt", f"context:{name}=oci-layout://{name}@{digest}"]
@@ -79,14 +80,14 @@ def build(
     if kit.client == "buildctl":
         arguments = [
             kit.program, "--addr", kit.where, "build", "--frontend", "dockerfile.v0",
-            "--local", f"context={context}", "--local", f"dockerfile={context}",
-            "--opt", f"filename={containerfile}", "--opt", f"platform={platform}",
+            "--local", f"context={context}", "--local", f"dockerfile={containerfile.parent}",
+            "--opt", f"filename={containerfile.name}", "--opt", f"platform={platform}",
             "--opt", f"build-arg:SOURCE_DATE_EPOCH={epoch}", *shared,
         ]  # fmt: skip
     else:
         arguments = [
             kit.program, "buildx", "build", "--builder", kit.where,
-            "--file", str(context / containerfile), "--platform", platform,
+            "--file", str(containerfile), "--platform", platform,
             "--build-arg", f"SOURCE_DATE_EPOCH={epoch}", "--provenance=false", "--sbom=false",
             *shared, str(context),
         ]  # fmt: skip

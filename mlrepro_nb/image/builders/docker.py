@@ -22,7 +22,7 @@ from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image._configuration import configuration
 from mlrepro_nb.image._context import CONTAINERFILE, check_empty, context
 from mlrepro_nb.image._plan import Plan
-from mlrepro_nb.image._render import DEPENDENCIES, dependencies
+from mlrepro_nb.image._render import DEPENDENCIES, dependencies, upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
 from mlrepro_nb.image.supply import LISTS
@@ -144,8 +144,8 @@ class DockerBuilder:
         those of a base image it leaves alone. So the dependencies are an image of their own.
         """
         build = functools.partial(
-            buildkit.build, kit, folder, containerfile=CONTAINERFILE, platform=plan.platform,
-            epoch=oci.EPOCH, secrets=secrets, report=report,
+            buildkit.build, kit, folder, platform=plan.platform, epoch=oci.EPOCH, secrets=secrets,
+            no_cache=self.fresh, report=report,
         )  # fmt: skip
         about = {
             "dependencies": _FORMAT, "of": dependencies(plan), "by": kit.title,
@@ -153,18 +153,23 @@ class DockerBuilder:
         }  # fmt: skip
         blobs = self.cache.root / "blobs"
         blobs.mkdir(exist_ok=True)
-        lower, upper = layout / "dependencies", layout / "image"
+        lower, whole = layout / "dependencies", layout / "image"
         below = None if self.fresh else self._kept(self.cache.note(about))
         oci.share(blobs, lower, below)
         if below is None:
             report(Step(message="building the dependencies"))
-            build(target=lower, stage=DEPENDENCIES, no_cache=self.fresh)
+            build(target=lower, containerfile=folder / CONTAINERFILE, stage=DEPENDENCIES)
             below, _ = oci.Layout(lower).find(plan.platform)
             self.cache.write_note(about, below.digest)
-        oci.share(blobs, upper)
+        oci.share(blobs, whole)
         report(Step(message="building the image"))
-        build(target=upper, stages={DEPENDENCIES: (lower, below.digest)}, no_cache=self.fresh)
-        return oci.Layout(upper).find(plan.platform)[0]
+        containerfile = layout / CONTAINERFILE
+        containerfile.write_text(upper(plan), encoding="utf-8")
+        build(
+            target=whole, containerfile=containerfile,
+            images={DEPENDENCIES: (lower, below.digest)},
+        )  # fmt: skip
+        return oci.Layout(whole).find(plan.platform)[0]
 
     def _kept(self, digest: str | None) -> oci.Image | None:
         """Return an image of which all is still in the cache."""
