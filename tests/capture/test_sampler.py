@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mlrepro_nb.capture import orphan
@@ -283,10 +284,11 @@ def test_where_proc_is_hidden_a_thread_asks_psutil(
 def test_two_samplers_do_not_disturb_one_another(sampler: Sampler) -> None:
     other = Sampler()
     sampler.start()
-    # Once it says something, the shell that started it is gone.
     assert sampler.await_word(0.001, 10)["run"]["memory"] > 0
     other.start()
-    assert other.await_word(0.001, 10)["run"]["processes"] == 1
+    # Of this process there may be children of other tests'; samplers are none of its.
+    own = 1 + len(psutil.Process().children(recursive=True))
+    assert other.await_word(0.001, 10)["run"]["processes"] == own
     other.stop()
     said = sampler.await_word(time.monotonic(), 10)
     assert said["run"]["memory"] > 0

@@ -38,16 +38,21 @@ def recorded(repository: Path, store: Store) -> tuple[str, Record]:
     """A record whose notebook, data and commit are in the repository."""
     from blake3 import blake3
 
+    record = training()
+    cells = [
+        {"cell_type": "code", "id": f"c{c.order}", "source": c.source, "outputs": [],
+         "metadata": {}, "execution_count": None}
+        for c in record.code.cells
+    ]  # fmt: skip
     (repository / "notebooks").mkdir()
     (repository / "notebooks" / "train.ipynb").write_text(
-        json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), "utf-8"
+        json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), "utf-8"
     )
     (repository / "data").mkdir()
     (repository / "data" / "wine.parquet").write_bytes(b"wine")
     (repository / ".gitignore").write_text(".mlrepro/\n", "utf-8")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "first")
-    record = training()
     code = msgspec.structs.replace(record.code, commit=git(repository, "rev-parse", "HEAD"))
     data = msgspec.structs.replace(
         record.data[0], digest=f"blake3:{blake3(b'wine').hexdigest()}", size=4
