@@ -5,6 +5,7 @@ Kernels are few: one run over several notebooks, of which several tests read.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def run(folder: Path, *arguments: str) -> Ran:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *BARE, *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
+        env={n: v for n, v in os.environ.items() if n != "PYTEST_ADDOPTS"},
     )  # fmt: skip
     words = ("PASSED", "FAILED", "SKIPPED", "XFAIL", "ERROR")
     found = {}
