@@ -183,7 +183,7 @@ def test_the_first_failure_ends_the_run_and_what_failed_last_is_taken_up(reposit
     assert "Cell 1" not in again.printed
 
 
-@pytest.mark.parametrize("dist", ["load", "worksteal", "loadfile", "loadscope", "loadgroup"])
+@pytest.mark.parametrize("dist", ["load", "loadfile", "loadgroup"])
 def test_the_cells_of_a_notebook_stay_on_one_worker(repository: Path, dist: str) -> None:
     skipped = [("# NBVAL_SKIP", [])] * 6  # no kernel is started for it
     for name in ("one.ipynb", "two.ipynb"):

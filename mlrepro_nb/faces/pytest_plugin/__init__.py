@@ -130,7 +130,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep a notebook's cells on one worker, whatever becomes of the other tests."""
-    if not _wanted(config) or config.getoption("dist", None) not in ("load", "worksteal"):
+    if not _wanted(config) or config.getoption("dist", None) not in (
+        "load", "worksteal", "loadgroup"
+    ):  # fmt: skip
         return None
     from mlrepro_nb.faces.pytest_plugin._distribution import scheduling
 

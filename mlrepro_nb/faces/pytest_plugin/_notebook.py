@@ -116,8 +116,6 @@ class Cell(pytest.Item):
         self._index = index
         self._source = str(source.source)
         self._marks = read_marks(source)
-        if self.config.pluginmanager.hasplugin("xdist"):  # which alone knows the mark
-            self.add_marker(pytest.mark.xdist_group(str(self.path)))
         # What pytest's own plugins ask of every test: that it is a function.
         self.obj = lambda: None
 
