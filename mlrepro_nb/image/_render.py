@@ -30,6 +30,8 @@ from mlrepro_nb.image._plan import Plan
 
 DEPENDENCIES = "dependencies"
 """The stage that has all that changes with the lock alone."""
+LAST = "image"
+"""The stage that is the image."""
 PACKAGES = "packages.tar.gz"
 """File of the build context that holds the operating system's packages, unpacked."""
 
@@ -206,7 +208,7 @@ def _final(plan: Plan) -> str:
     setup = configuration(plan)
     rendered = [f'PATH="{":".join((*setup.path, "$PATH"))}"']
     rendered += [f"{name}={quote(value)}" for name, value in setup.variables.items()]
-    lines = [f"FROM {DEPENDENCIES}"]
+    lines = [f"FROM {DEPENDENCIES} AS {LAST}"]
     if plan.local:
         lines.append(f"COPY --from=builder {LOCAL} {LOCAL}")
     lines.append("ENV " + " \\\n    ".join(rendered))

@@ -29,7 +29,7 @@ def build(
     secrets: Mapping[str, Path] | None = None,
     stage: str | None = None,
     images: Mapping[str, tuple[Path, str]] = {},
-    no_cache: bool = False,
+    no_cache: bool | str = False,
     report: Report = silent,
 ) -> None:
     """Build an image that is the same whenever and wherever it is built.
@@ -58,6 +58,9 @@ def build(
         manifest in it. Their layers stay as they are: neither dated nor compressed again.
         That holds for no stage of the Containerfile, not even for one that is given like this.
 
+    no_cache
+        Whether nothing that was built before is used again; a stage's name: in that stage alone.
+
     Raises
     ------
     ToolError
@@ -67,7 +70,11 @@ def build(
         "type=oci", "tar=false", f"dest={target}", "rewrite-timestamp=true", "oci-mediatypes=true"
     )
     shared = ["--output", output, "--progress", "plain"]
-    shared += ["--no-cache"] if no_cache else []
+    if isinstance(no_cache, str):
+        filtered = kit.client != "buildctl"
+        shared += ["--no-cache-filter", no_cache] if filtered else ["--opt", f"no-cache={no_cache}"]
+    elif no_cache:
+        shared.append("--no-cache")
     for name, path in sorted((secrets or {}).items()):
         shared += ["--secret", _fields(f"id={name}", f"src={path}")]
     shared += [] if stage is None else _option(kit, "target", stage)

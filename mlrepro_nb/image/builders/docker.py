@@ -22,7 +22,7 @@ from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image._configuration import configuration
 from mlrepro_nb.image._context import CONTAINERFILE, check_empty, context
 from mlrepro_nb.image._plan import Plan
-from mlrepro_nb.image._render import DEPENDENCIES, dependencies, upper
+from mlrepro_nb.image._render import DEPENDENCIES, LAST, dependencies, upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
 from mlrepro_nb.image.supply import LISTS
@@ -145,7 +145,7 @@ class DockerBuilder:
         """
         build = functools.partial(
             buildkit.build, kit, folder, platform=plan.platform, epoch=oci.EPOCH, secrets=secrets,
-            no_cache=self.fresh, report=report,
+            report=report,
         )  # fmt: skip
         about = {
             "dependencies": _FORMAT, "of": dependencies(plan), "by": kit.title,
@@ -158,7 +158,8 @@ class DockerBuilder:
         oci.share(blobs, lower, below)
         if below is None:
             report(Step(message="building the dependencies"))
-            build(target=lower, containerfile=folder / CONTAINERFILE, stage=DEPENDENCIES)
+            build(target=lower, containerfile=folder / CONTAINERFILE, stage=DEPENDENCIES,
+                  no_cache=self.fresh)  # fmt: skip
             below, _ = oci.Layout(lower).find(plan.platform)
             self.cache.write_note(about, below.digest)
         oci.share(blobs, whole)
@@ -168,6 +169,7 @@ class DockerBuilder:
         build(
             target=whole, containerfile=containerfile,
             images={DEPENDENCIES: (lower, below.digest)},
+            no_cache=LAST if self.fresh else False,  # the stages below were built anew just now
         )  # fmt: skip
         return oci.Layout(whole).find(plan.platform)[0]
 
