@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mlrepro_nb.capture.environment import lock
+from mlrepro_nb.capture.environment import closure, lock
 from mlrepro_nb.connect import command, uv
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import Record
@@ -128,4 +128,4 @@ def pins(text: str, wanted: Iterable[str]) -> dict[str, str]:
 
 def normal(name: str) -> str:
     """Return the normalised name (PEP 503) of what a requirement asks for."""
-    return re.sub(r"[-_.]+", "-", re.split(r"[<>=!~\[;@ ]", name)[0]).lower()
+    return closure.normal(re.split(r"[<>=!~\[;@ ]", name)[0])

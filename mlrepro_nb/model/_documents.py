@@ -83,6 +83,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     fix: str
     confidence: Literal["confirmed", "likely"] = "likely"
     """``confirmed`` where reruns showed it: the output hangs on that condition."""
+    requirement: str | None = None
+    """What pip is to install, where that is the fix: ``pandas==2.2.3``."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,11 +130,15 @@ class Case:
         return path.replace(self.prefix, "") if self.prefix else path
 
 
-def cause(kind: str, cell: int | None, subject: str, evidence: str, fix: str) -> Cause:
+def cause(
+    kind: str, cell: int | None, subject: str, evidence: str, fix: str, *,
+    requirement: str | None = None,
+) -> Cause:  # fmt: skip
     """Make a cause; the texts end as sentences do."""
     return Cause(
-        kind=kind, cell=cell, subject=subject, evidence=_sentence(evidence), fix=_sentence(fix)
-    )
+        kind=kind, cell=cell, subject=subject, evidence=_sentence(evidence), fix=_sentence(fix),
+        requirement=requirement,
+    )  # fmt: skip
 
 
 def _sentence(text: str) -> str:

@@ -10,7 +10,7 @@ from mlrepro_nb.verify.attribute import recorded
 from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
 from mlrepro_nb.verify.attribute._names import DISTRIBUTIONS, PYTHON2_MODULES
 from mlrepro_nb.verify.attribute.case import Case, cause
-from mlrepro_nb.verify.attribute.history import Last, last_version
+from mlrepro_nb.verify.attribute.history import last_version
 from mlrepro_nb.verify.attribute.providers import provider
 
 
@@ -81,6 +81,7 @@ def _undeclared(case: Case, index: int, top: str, module: str, said: str) -> Cau
         if found.exists
         else f"Put the {top} that the notebook was written with into the project, or say where to "
         "install it from",
+        requirement=found.pin if found.exists else None,
     )  # fmt: skip
 
 
@@ -160,25 +161,23 @@ def _changed_interface(case: Case, index: int, what: str, module: str, said: str
     if drift is not None:
         return cause(
             "version-drift", index, drift.subject, f"{drift.evidence} Cell {index}: {said}",
-            drift.fix,
+            drift.fix, requirement=drift.requirement,
         )  # fmt: skip
     distribution, version = _version(case, module)
     last = last_version(case, what, module, distribution, version)
-    other = f"install the {module} that it was written for"
+    other, pin = f"install the {module} that it was written for", None
     if last is not None:
         said = f"{said.rstrip('.')}. {_capital(last.how)}"
-        other = f"install the last version that had it: {_install(last)}"
+        pin = f"{last.name}=={last.version}"
+        python = f" (it has wheels for Python {last.pythons})" if last.pythons else ""
+        other = f"install the last version that had it: pip install '{pin}'{python}"
     return cause(
         "api-change", index, what,
         f"Cell {index} was written for another version of {module} than the "
         f"{version or 'one'} installed here: {said}",
         f"Port cell {index} to {module} {version or 'as installed'}, or {other}",
+        requirement=None if last is not None and last.pythons else pin,
     )  # fmt: skip
-
-
-def _install(last: Last) -> str:
-    python = f" (it has wheels for Python {last.pythons})" if last.pythons else ""
-    return f"pip install '{last.name}=={last.version}'{python}"
 
 
 def _capital(text: str) -> str:

@@ -192,6 +192,7 @@ def _drift(
         f"Install what it ran with: pip install '{name}=={before}'"
         if one
         else f"Uninstall {name}, which the recorded run did not have",
+        requirement=f"{name}=={before}" if one else None,
     )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ class _Bisection:
             ]
 
     def _told(self, found: Cause, said: str, good: str | None, bad: str | None) -> Cause:
-        fix = found.fix
+        fix, pin = found.fix, found.requirement
         if good is not None and bad is not None:
             pin = f"{self.name}=={good}"
             fix = (
@@ -169,6 +169,7 @@ class _Bisection:
                 f"or port cell {found.cell} to {self.name} {bad}"
             )
         made = cause(
-            found.kind, found.cell, found.subject, f"{found.evidence} Bisected: {said}", fix
-        )
+            found.kind, found.cell, found.subject, f"{found.evidence} Bisected: {said}", fix,
+            requirement=pin,
+        )  # fmt: skip
         return msgspec.structs.replace(made, confidence=found.confidence)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -213,20 +212,8 @@ def _with_outputs(
     return both
 
 
-_COMMAND = re.compile(
-    r"pip install (?:'([A-Za-z0-9][^']*)'|([A-Za-z0-9][\w.\[\]-]*(?:==[\w.+!]*\w)?))"
-    r"(?! \(it has wheels)"
-)
-
-
-def requirement(cause: Cause) -> str | None:
-    """Return what a cause's fix has pip install, if that is what it says."""
-    found = _COMMAND.search(cause.fix)
-    return found[1] or found[2].rstrip(".") if found else None
-
-
 def _require(_: Case, cause: Cause, __: dict[int, str], ___: int) -> Found:
-    wanted = requirement(cause)
+    wanted = cause.requirement
     if wanted is None:
         return "it is the environment that is another, not the notebook"
     what = f"{wanted} is required, in a file beside the copy."

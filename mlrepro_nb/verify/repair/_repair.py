@@ -16,7 +16,7 @@ from mlrepro_nb.verify._verify import verify
 from mlrepro_nb.verify.attribute import Case
 from mlrepro_nb.verify.repair._apply import applied, source_diff
 from mlrepro_nb.verify.repair._edits import Edit, Refusal
-from mlrepro_nb.verify.repair._propose import propose, requirement
+from mlrepro_nb.verify.repair._propose import propose
 
 _ROUNDS = 5
 
@@ -147,7 +147,7 @@ def _with_all(
                  what=f"{lacking} is required, too.")
             for cause in after.causes
             if cause.kind == "undeclared-dependency"
-            and (lacking := requirement(cause)) is not None and lacking not in wanted
+            and (lacking := cause.requirement) is not None and lacking not in wanted
         ]  # fmt: skip
         if not new:
             break

@@ -43,6 +43,7 @@ def test_the_release_that_changed_a_result_is_found(drifted):
     assert "with humanize 4.10.0 and all else as it is here it is as recorded" in cause.evidence
     assert "humanize 4.11.0 is the release that changed it" in cause.evidence
     assert "pip install 'humanize==4.10.0'" in cause.fix
+    assert cause.requirement == "humanize==4.10.0"
     tried = [trial.conditions for trial in found.trials]
     assert tried[:2] == [("environment",), ("environment", "humanize==4.10.0")]
     assert ("environment", "humanize==4.11.0") in tried
