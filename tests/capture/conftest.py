@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from mlrepro_nb.capture import assemble
 from mlrepro_nb.model import DataAccess, Record
 from mlrepro_nb.store import Store
+from tests.kernels import sockets
 
 
 class Kernel:
@@ -22,7 +24,8 @@ class Kernel:
         from jupyter_client.manager import KernelManager
 
         self.folder = folder
-        self.manager = KernelManager()
+        self._kept = contextlib.ExitStack()
+        self.manager = KernelManager(**self._kept.enter_context(sockets()))
         variables = {**os.environ, **environment}
         variables.pop("MLREPRO_EVENTS", None)
         self.log = folder.parent / f"kernel-{id(self)}.log"
@@ -70,6 +73,7 @@ class Kernel:
             self.alive = False
             self.client.stop_channels()
             self.manager.shutdown_kernel()
+            self._kept.close()
 
     def store(self) -> Store:
         """Return the store of its folder."""

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from mlrepro_nb.execute.kernels import variables
 from mlrepro_nb.faces.cli import main
 from mlrepro_nb.store import Store
+from tests.kernels import sockets
 
 
 @pytest.fixture
@@ -82,16 +83,23 @@ def test_a_notebook_that_runs_in_it_is_reproducible_and_recorded(
 
 
 def test_a_person_need_not_load_the_extension(kernels: Path, repository: Path) -> None:
-    from jupyter_client.manager import start_new_kernel
+    from jupyter_client.manager import KernelManager
 
     assert mlrepro("install", *prefix(kernels)).exit_code == 0
-    manager, client = start_new_kernel(kernel_name="mlrepro", cwd=str(repository))
-    manager.shutdown_wait_time = 60  # a busy machine takes longer to seal than a front end waits
-    try:
-        client.execute("x = 1", reply=True, timeout=60)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel()
+    with sockets() as by_files:
+        manager = KernelManager(kernel_name="mlrepro", **by_files)
+        manager.shutdown_wait_time = (
+            60  # a busy machine takes longer to seal than a front end waits
+        )
+        manager.start_kernel(cwd=str(repository))
+        client = manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=60)
+            client.execute("x = 1", reply=True, timeout=60)
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel()
     (session,) = Store.find(repository).sessions()
     assert session.record is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import nbformat
 import nbformat.v4 as v4
 from corpus import Fault, write_files
+
+from tests.kernels import sockets
 
 _RESET = "import os; os.chdir({folder!r}); del os"
 _SAVE = """\
@@ -41,6 +44,9 @@ class ReferenceKernel:
 
         self.client = NotebookClient(v4.new_notebook(), allow_errors=True, kernel_name="python3")
         self.client.create_kernel_manager()
+        self._kept = contextlib.ExitStack()
+        for option, value in self._kept.enter_context(sockets()).items():
+            setattr(self.client.km, option, value)
         self.client.start_new_kernel()
         self.client.start_new_kernel_client()
         # In a module of its own: `%reset` empties the user's namespace.
@@ -51,6 +57,7 @@ class ReferenceKernel:
 
     def close(self) -> None:
         self.client._cleanup_kernel()
+        self._kept.close()
 
     def _do(self, source: str) -> list:
         cell = v4.new_code_cell(source)
