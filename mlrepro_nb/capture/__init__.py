@@ -10,8 +10,9 @@ opens (`mlrepro_nb.capture.data.children`) must start fast.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlrepro_nb.lazily import exports
 
 if TYPE_CHECKING:
     from mlrepro_nb.capture.assembly import assemble
@@ -39,10 +40,12 @@ __all__ = [
 ]
 
 
-_HOMES = {"assemble": "assembly", "output_digests": "cells.outputs", "Recorder": "recorder"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'secrets')}"), name)
+__getattr__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(__all__, "secrets"),
+        "Recorder": "recorder",
+        "assemble": "assembly",
+        "output_digests": "cells.outputs",
+    },
+)

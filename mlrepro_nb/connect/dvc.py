@@ -8,19 +8,21 @@ Each such file is parsed once, and again when it changes.
 # ruff: noqa: PTH111, PTH116, PTH118, PTH120
 from __future__ import annotations
 
-import configparser
 import contextlib
 import functools
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from mlrepro_nb.connect.command import redact
 from mlrepro_nb.model import DvcPointer
+
+if TYPE_CHECKING:
+    import configparser
 
 Role = Literal["out", "dep", "param", "metric", "plot"]
 _State = tuple[int, int, int]
@@ -126,11 +128,8 @@ def cached(root: Path, md5: str) -> Iterator[Path]:
     md5 = md5.removeprefix("md5:")
     folders = [f"{root}/.dvc/cache"]
     for file in (f"{root}/.dvc/config", f"{root}/.dvc/config.local"):
-        config = configparser.ConfigParser(strict=False, interpolation=None)
-        with contextlib.suppress(configparser.Error, UnicodeDecodeError):
-            config.read(file, encoding="utf-8")
-            if named := config.get("cache", "dir", fallback=None):
-                folders.insert(0, os.path.join(os.path.dirname(file), named))
+        if named := _configuration(file).get("cache", "dir", fallback=None):
+            folders.insert(0, os.path.join(os.path.dirname(file), named))
     for folder in folders:
         # DVC 3's place, then that of the versions before it.
         for below in ("files/md5/", ""):
@@ -278,11 +277,8 @@ def _remote(folder: str, name: str | None) -> str | None:
             return name
         folder = os.path.dirname(folder)
     user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    config = configparser.ConfigParser(strict=False, interpolation=None)
-    for file in ("/etc/xdg/dvc/config", f"{user}/dvc/config", f"{folder}/.dvc/config",
-                 f"{folder}/.dvc/config.local"):  # fmt: skip
-        with contextlib.suppress(configparser.Error, UnicodeDecodeError):
-            config.read(file, encoding="utf-8")
+    config = _configuration("/etc/xdg/dvc/config", f"{user}/dvc/config", f"{folder}/.dvc/config",
+                            f"{folder}/.dvc/config.local")  # fmt: skip
     name = name or config.get("core", "remote", fallback=None)
     if name is None:
         return None
@@ -290,3 +286,14 @@ def _remote(folder: str, name: str | None) -> str | None:
         f'remote "{name}"', "url", fallback=None
     )
     return redact(url) if url else name
+
+
+def _configuration(*files: str) -> configparser.ConfigParser:
+    """Return what configurations say, each laid over those before it."""
+    import configparser  # big, and without DVC there is none
+
+    config = configparser.ConfigParser(strict=False, interpolation=None)
+    for file in files:
+        with contextlib.suppress(configparser.Error, UnicodeDecodeError):
+            config.read(file, encoding="utf-8")
+    return config

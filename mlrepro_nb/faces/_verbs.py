@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import Any
 
@@ -113,6 +112,8 @@ def command(name: str) -> Any:
 
 def unknown(name: str) -> str:
     """Return what to say of a verb that there is not."""
+    import difflib  # big, and most never misspell a verb
+
     close = difflib.get_close_matches(name, VERBS, n=2)
     hint = f"Did you mean {' or '.join(f'%mlrepro {one}' for one in close)}?" if close else ""
     return f"mlrepro: there is no {name!r}. {hint or '%mlrepro help lists what there is.'}"

@@ -8,12 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mlrepro_nb.capture import Recorder, assemble
+from mlrepro_nb.capture import Recorder
 from mlrepro_nb.capture.cells.location import current_notebook
 from mlrepro_nb.capture.data.audit import unwatched
-from mlrepro_nb.capture.environment.lock import installed, locked
 from mlrepro_nb.model import Record, timestamp
-from mlrepro_nb.record._partners import tell_mlflow
 from mlrepro_nb.store import Store, project_root
 
 _UNNAMED = "untitled.ipynb"
@@ -102,6 +100,8 @@ class LiveSession:
     def _assembled(self, *, lock: bool = False, patience: float = 15.0) -> tuple[str, Record]:
         digest, record = _keep(self.store, self._id, self._name, self._root, lock=lock)
         with unwatched():
+            from mlrepro_nb.record._partners import tell_mlflow
+
             self.notes = tell_mlflow(record, digest, self._root, timeout=patience)
         return digest, record
 
@@ -119,6 +119,9 @@ def recover(store: Store) -> list[str]:
 def _keep(
     store: Store, session: str, notebook: str, root: Path | None, *, lock: bool = False
 ) -> tuple[str, Record]:
+    with unwatched():
+        from mlrepro_nb.capture.environment.lock import installed, locked
+
     record = _of_journal(store, session, notebook, root, store.blobs.put, tables=True)
     found = installed(store.events(session)) if lock else {}
     record = locked(record, store, installed=found, offline=not lock)
@@ -132,6 +135,9 @@ def _of_journal(
     *, tables: bool = False,
 ) -> Record:  # fmt: skip
     nb, saved = _read(root, notebook)
+    # What makes a record of a journal is not to lie in every kernel's memory while it runs.
+    with unwatched():
+        from mlrepro_nb.capture import assemble
     return assemble(
         store.events(session),
         notebook=notebook,

@@ -314,6 +314,7 @@ def test_what_a_cell_installs_is_in_the_record(
     wait(live, "distributions")
     install(site, "second")
     live.run("import second")
+    wait(live, "distributions", 2)  # not only when it is shut down
     live.close()
     found = {d.name: d for d in live.record().environment.distributions}
     assert found["second"].imported

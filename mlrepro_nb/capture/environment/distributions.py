@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from mlrepro_nb.capture.environment import archive
 from mlrepro_nb.capture.environment.closure import closure
 from mlrepro_nb.capture.environment.importers import file_of
 from mlrepro_nb.capture.secrets import mask
@@ -118,6 +117,10 @@ def _wheel(entry: dict[str, Any], put_blob: PutBlob) -> str | None:
     from_file = entry["origin"] == "wheel" and entry.get("folder")
     if entry["origin"] not in ("local", "git") and not from_file:
         return None
+    from mlrepro_nb.capture.environment import (
+        archive,
+    )  # not in every kernel: its ConfigParser is big
+
     made = archive.wheel(Path(entry["location"]))
     return put_blob(made[1]) if made is not None else None
 

@@ -13,7 +13,6 @@ from typing import Any
 from mlrepro_nb.capture.data.hashing import hash_file
 from mlrepro_nb.capture.environment.variables import is_allowed
 from mlrepro_nb.capture.secrets import mask
-from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import digest_text
 
 _LONGEST = 256 << 10
@@ -152,6 +151,8 @@ def _shown(path: str) -> str:
 
 
 def _defines(text: str) -> list[str]:
+    from mlrepro_nb.dataflow import read_cell  # most have no startup files
+
     return sorted(name for name in read_cell(0, text).defines if not name.startswith("_"))
 
 

@@ -10,16 +10,19 @@ import signal
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from mlrepro_nb.capture import orphan
-from mlrepro_nb.capture.environment import survey
 from mlrepro_nb.store import user_cache
 
 _PROGRAM = (
     "import os, runpy, sys; os.dup2(int(sys.argv[1]), 0); os.dup2(int(sys.argv[2]), 1); "
     "runpy.run_path(sys.argv[3], run_name='__main__')"
 )
+
+
+_SURVEY = str(Path(__file__).with_name("survey.py"))
 
 
 class Surveyor:
@@ -49,7 +52,7 @@ class Surveyor:
             asked.seek(0)
             numbers = (asked.fileno(), writing)
             command = [program, "-I", "-S", "-X", "utf8", "-c", _PROGRAM,
-                       *map(str, numbers), survey.__file__]  # fmt: skip
+                       *map(str, numbers), _SURVEY]  # fmt: skip
             try:
                 self._pid = orphan.start(command, pass_fds=numbers, variables=variables)
                 self._answers = reading

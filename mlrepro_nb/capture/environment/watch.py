@@ -77,6 +77,7 @@ class EnvironmentWatch(Watch):
         self._described = threading.Event()
         self._checked: set[str] = set()
         self._asking = threading.Lock()
+        self._surveying = threading.Lock()
         self._checking: threading.Thread | None = None
 
     # --- life
@@ -142,8 +143,8 @@ class EnvironmentWatch(Watch):
             self._modules.take_process()
             self._used.named |= self._modules.imports
         self._described.wait(max(0.0, deadline - time.monotonic()))
-        if self._described.is_set() and self._folders != _folders():
-            self._survey(max(0.1, deadline - time.monotonic()))
+        if self._described.is_set():
+            self._survey_again(max(0.1, deadline - time.monotonic()))
         self._report()
         self._ask_whether_tried(max(0.0, deadline - time.monotonic()))
         self._report(sealing=True)
@@ -169,6 +170,16 @@ class EnvironmentWatch(Watch):
             return  # whoever makes the record asks again
         self._surveyed, self._folders = found["distributions"], folders
         self._emit("distributions", found)
+
+    def _survey_again(self, timeout: float | None = None) -> None:
+        """Survey anew if something was installed or removed since."""
+        if not self._surveying.acquire(timeout=-1 if timeout is None else timeout):
+            return
+        try:
+            if self._folders != _folders():
+                self._survey(timeout)
+        finally:
+            self._surveying.release()
 
     def _check(self) -> None:
         """Have the distributions that came into the process checked, one batch at a time."""
@@ -234,6 +245,9 @@ class EnvironmentWatch(Watch):
                 try:
                     self._take(execution.order if execution else None, edited=execution is not None)
                     self._report()
+                    if self._described.is_set():
+                        # Not left for the end: a kernel that shuts down has no time for it.
+                        self._survey_again()
                     self._ask_whether_tried()
                     self._report()
                     self._check()

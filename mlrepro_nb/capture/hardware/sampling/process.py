@@ -14,7 +14,6 @@ import time
 
 from . import gpus
 from .board import Board, shared
-from .loop import sample
 from .processes import Tree, started
 
 NAME = "mlrepro-sampler"
@@ -106,5 +105,7 @@ def main(arguments: list[str]) -> None:
 
     def wait(seconds: float) -> bool:
         return bool(poll.poll(seconds * 1000))
+
+    from .loop import sample  # only in the process that samples
 
     sample(board, tree, devices, root=pid, wait=wait, clock=time.process_time, why_no_gpus=why)
