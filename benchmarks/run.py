@@ -24,13 +24,17 @@ WHEN_NAMED = {"public"}
 
 
 def main(names: list[str]) -> None:
-    """Run the named benchmarks, or all; ``--json`` prints the rows instead of tables."""
+    """Run the named benchmarks, or all; ``--json`` prints the rows instead of tables.
+
+    ``--only A,B`` is for those that measure several tools.
+    """
     as_json = "--json" in names
+    only = names[names.index("--only") + 1].split(",") if "--only" in names else []
     chosen = [name for name in names if name in BENCHMARKS]
     chosen = chosen or [name for name in BENCHMARKS if name not in WHEN_NAMED]
     results = {}
     for name in chosen:
-        rows = import_module(f"benchmarks.{name}").measure()
+        rows = import_module(f"benchmarks.{name}").measure(**({"only": only} if only else {}))
         results[name] = rows
         if not as_json:
             print(f"\n{BENCHMARKS[name]}\n")

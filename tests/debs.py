@@ -28,16 +28,26 @@ def tar(files: Mapping[str, bytes | str], links: Mapping[str, str] = {}) -> byte
     return held.getvalue()
 
 
+def zst(content: bytes) -> bytes:
+    """Compress with zstd."""
+    try:
+        from compression import zstd
+    except ImportError:
+        from backports import zstd
+    return bytes(zstd.compress(content))
+
+
 def deb(
     control: str, files: Mapping[str, bytes | str], links: Mapping[str, str] = {}, *,
     shlibs: str = "", packing: str = ".xz",
 ) -> bytes:  # fmt: skip
-    """Return a ``.deb``."""
-    pack = {".xz": lzma.compress, ".gz": gzip.compress, "": bytes}[packing]
+    """Return a ``.deb``; Debian packs with xz, Ubuntu with zst."""
+    pack = {".xz": lzma.compress, ".gz": gzip.compress, ".zst": zst, "": bytes}[packing]
     about = {"control": control, **({"shlibs": shlibs} if shlibs else {})}
+    outer = packing if packing == ".zst" else ".gz"
     members = {
         "debian-binary": b"2.0\n",
-        "control.tar.gz": gzip.compress(tar(about)),
+        f"control.tar{outer}": (zst if outer == ".zst" else gzip.compress)(tar(about)),
         f"data.tar{packing}": pack(tar(files, links)),
     }
     made = b"!<arch>\n"

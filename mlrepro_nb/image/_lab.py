@@ -12,15 +12,21 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
+
 from mlrepro_nb.capture.environment.closure import marker_environment
 from mlrepro_nb.model import Environment
 
 
 def lock(environment: Environment) -> str:
-    """Return the lock's lines for a Python on Linux, without their markers."""
+    """Return the lock's lines for a Python on Linux, without their markers.
+
+    They fit every patch release of it: the base image may have another one than the record.
+    """
     from packaging.requirements import Requirement
 
-    target = marker_environment(environment)
+    first = ".".join([*environment.python.split(".")[:2], "0"])
+    target = marker_environment(msgspec.structs.replace(environment, python=first))
     found = []
     for entry in _entries():
         line, *hashes = entry.split(" \\\n")

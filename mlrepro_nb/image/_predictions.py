@@ -17,7 +17,6 @@ import msgspec
 from mlrepro_nb.connect import command, oci
 from mlrepro_nb.connect.mlflow_serving import serving_example
 from mlrepro_nb.errors import ToolError
-from mlrepro_nb.execute import interpreter
 from mlrepro_nb.image._contents import ContextFile
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.service.predictions import FILE
@@ -46,6 +45,8 @@ def with_predictions(planned: Plan, root: Path, store: Store, report: Report) ->
 
 
 def _recorded(planned: Plan, root: Path, store: Store, report: Report) -> bytes | None:
+    from mlrepro_nb.execute import interpreter
+
     folder = _model_folder(planned)
     if serving_example(folder) is None:
         _note(

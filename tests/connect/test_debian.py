@@ -91,7 +91,7 @@ def test_both_forms_of_apt_s_sources_are_read_and_moved_to_a_mirror() -> None:
     assert debian.located(found[0], None) == found[0]
 
 
-@pytest.mark.parametrize("packing", [".xz", ".gz", ""])
+@pytest.mark.parametrize("packing", [".xz", ".gz", ".zst", ""])
 def test_a_package_is_read_whatever_it_is_packed_with(tmp_path: Path, packing: str) -> None:
     path = tmp_path / "x.deb"
     made = debs.deb(
@@ -104,12 +104,14 @@ def test_a_package_is_read_whatever_it_is_packed_with(tmp_path: Path, packing: s
 
 
 @settings(max_examples=40, deadline=None)
-@given(cut=st.integers(0, 400), change=st.binary(max_size=8))
+@given(
+    cut=st.integers(0, 400), change=st.binary(max_size=8), packing=st.sampled_from([".xz", ".zst"])
+)
 def test_what_is_no_package_is_refused_in_words(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, change: bytes
+    tmp_path_factory: pytest.TempPathFactory, cut: int, change: bytes, packing: str
 ) -> None:
     path = tmp_path_factory.mktemp("deb") / "x.deb"
-    made = debs.deb(debs.control("x", "1"), {"a": b"1"})
+    made = debs.deb(debs.control("x", "1"), {"a": b"1"}, packing=packing)
     path.write_bytes(made[:cut] + change)
     with pytest.raises(MlreproError, match="is no Debian package"), debian.opened(path):
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import multiprocessing
@@ -332,3 +333,21 @@ def test_an_archive_is_what_docker_save_writes_too(
         (told,) = json.load(archive.extractfile("manifest.json"))
         assert told["RepoTags"] == ["a/b:1"]
         assert archive.extractfile(told["Layers"][0]).read() == b"layer"
+
+
+def test_a_whole_tar_is_compressed_as_a_writer_does_it(tmp_path: Path) -> None:
+    def fill(writer: oci.LayerWriter) -> None:
+        for number in range(5):
+            writer.file(f"app/{number}", bytes(range(256)) * (3000 * number + 7))
+
+    wanted = written(tmp_path / "written", fill)
+    with gzip.open(tmp_path / "written") as plain:
+        (tmp_path / "tar").write_bytes(plain.read())
+    with (tmp_path / "compressed").open("wb") as file:
+        made = oci.compress(tmp_path / "tar", file)
+    assert made == wanted
+    assert oci.digest_of(tmp_path / "compressed") == made.digest
+    assert oci.digest_of(tmp_path / "tar") == made.diff_id
+    (tmp_path / "tar").write_bytes(b"")
+    with (tmp_path / "compressed").open("wb") as file:
+        assert oci.compress(tmp_path / "tar", file).size == 0

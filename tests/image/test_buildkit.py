@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import uuid
 from pathlib import Path
@@ -23,6 +24,10 @@ from mlrepro_nb.store import Store
 pytestmark = pytest.mark.engine
 
 Recorded = tuple[Path, Store, Record]
+
+
+def base_types(manifest: bytes) -> set[str]:
+    return {layer.media_type for layer in oci.image(manifest, "the base").layers}
 
 
 def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -103,6 +108,12 @@ def test_another_content_of_the_same_length_is_seen(
     below = door.manifest(base_image, platform="linux/amd64").content
     own = [layer.digest for layer in oci.image(below, base_image).layers]
     assert layers[1][: len(own)] == own
+    # Nothing is left that is not compressed, neither in the image nor in the cache.
+    held = oci.image(made.image.manifest, "it")
+    assert {layer.media_type for layer in held.layers} <= {oci.GZIP, *base_types(below)}
+    kept = {f"sha256:{p.name}" for p in (tmp_path / "cache" / "blobs" / "sha256").iterdir()}
+    configuration = json.loads(made.blob(made.id).read_bytes())  # type: ignore[union-attr]
+    assert kept.isdisjoint(configuration["rootfs"]["diff_ids"])
 
 
 def test_a_rebuild_is_compared_and_the_first_difference_told(

@@ -1,6 +1,9 @@
 """Rebuilds from nothing: one digest for each notebook and builder, whoever builds it and where.
 
-MLREPRO_REBUILDS=100 pytest tests/image/test_rebuilds.py  # twice each, unless told
+MLREPRO_REBUILDS=100 pytest -s tests/image/test_rebuilds.py  # twice each, unless told
+
+By BuildKit the dependencies take most of the time: MLREPRO_REBUILDS_WHOLE=10 makes them anew
+in every tenth build only, and in the others all that is above them.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +22,8 @@ import msgspec
 import pytest
 
 from mlrepro_nb import image
-from mlrepro_nb.connect import index, oci, uv
+from mlrepro_nb.connect import buildkit, index, oci, uv
+from mlrepro_nb.image._render import LAST
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders.docker import DockerBuilder
 from mlrepro_nb.image.builders.oci import OciBuilder
@@ -32,6 +37,7 @@ pytestmark = pytest.mark.engine
 Recorded = tuple[Path, Store, Record]
 PYTHON = platform.python_version()
 TIMES = int(os.environ.get("MLREPRO_REBUILDS", "2"))
+WHOLE = int(os.environ.get("MLREPRO_REBUILDS_WHOLE", "1"))
 LEARNS = ("joblib==1.5.2", "numpy==2.2.6", "scikit-learn==1.7.2", "scipy==1.15.3",
           "threadpoolctl==3.6.0")  # fmt: skip
 PINS = {
@@ -113,19 +119,26 @@ def plan(kind: str, base: str, given: Path) -> image.Plan:
 
 
 def build(builder: str, planned: image.Plan, store: Store, fresh: Path, downloads: Path) -> str:
-    """Build from nothing but downloads and return the digest."""
-    cache, wanted = oci.Cache(fresh), Wanted(bundle=index.ca_bundle())
+    """Build from nothing but downloads, and dependencies that the cache has, if any."""
+    whole, cache, wanted = not fresh.exists(), oci.Cache(fresh), Wanted(bundle=index.ca_bundle())
     made: Any
     if builder == "oci":
         made = OciBuilder(cache, oci.Cache(downloads)).build(planned, wanted, store, silent)
-    else:
+    elif whole:
         made = DockerBuilder(cache, fresh=True).build(planned, wanted, store, silent)
+    else:
+        real = buildkit.build
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(buildkit, "build", lambda *a, **o: real(*a, **{**o, "no_cache": LAST}))
+            made = DockerBuilder(cache).build(planned, wanted, store, silent)
     return str(made.manifest)
 
 
 SCRIPT = """
-import os, sys
+import os, sys, time
 os.umask(int(os.environ.get("UMASK", "022"), 8))
+now, away = time.time, int(os.environ["DAYS"]) * 86400
+time.time = lambda: now() + away
 from pathlib import Path
 from mlrepro_nb.store import Store
 from tests.image.test_rebuilds import build, plan
@@ -142,6 +155,7 @@ def elsewhere(
     user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if number % 2 else []
     variables = {**os.environ, **VARIANTS[number % len(VARIANTS)]}
     variables |= {"MLREPRO_STORE": str(store.root), "PYTHONPATH": str(Path(__file__).parents[2])}
+    variables["DAYS"] = str(number * 5 % 23 - 11)
     return subprocess.Popen(
         [*user, sys.executable, "-c", SCRIPT, *arguments], cwd=folder, env=variables, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -162,14 +176,32 @@ def test_every_rebuild_gives_one_digest(
     if kind == "project":  # as `dvc pull` would
         (clone / "big.bin").write_bytes((folder / "big.bin").read_bytes())
     found: dict[str, int] = {}
+    kept_dependencies = tmp_path / "dependencies"
     for number in range(TIMES):
         fresh = tmp_path / f"fresh-{number}"
+        whole = builder == "oci" or number % WHOLE == 0
+        if not whole:
+            subprocess.run(["cp", "-al", str(kept_dependencies), str(fresh)], check=True)
+        at = (folder, clone)[number % 2]
+        dated(at, number)
         arguments = [builder, kind, base_image, str(tmp_path), str(fresh),
                      str(cache_of_downloads.root)]  # fmt: skip
-        process = elsewhere(arguments, (folder, clone)[number % 2], store, number)
+        process = elsewhere(arguments, at, store, number)
         said, wrong = process.communicate()
         assert process.returncode == 0, wrong
         found[said.strip()] = found.get(said.strip(), 0) + 1
-        print(f"{kind} {builder} {number + 1}: {said.strip()}", flush=True)
-        subprocess.run(["rm", "-rf", str(fresh)], check=True)
+        how = "whole" if whole else "above the dependencies"
+        print(f"{kind} {builder} {number + 1}, {how}: {said.strip()}", flush=True)
+        if number == 0:
+            fresh.rename(kept_dependencies)
+        shutil.rmtree(fresh, ignore_errors=True)
     assert len(found) == 1, found
+
+
+def dated(folder: Path, number: int) -> None:
+    """Give the project's files other dates than they had in the last build."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for count, name in enumerate(files):
+            date = 1_000_000_000 + number * 86_400 * 31 + count
+            os.utime(Path(parent) / name, (date, date))

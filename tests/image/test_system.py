@@ -240,9 +240,12 @@ def test_a_container_of_both_builders_has_the_library(
 ) -> None:
     """By a mirror made by hand: the base image's own apt sources, another host."""
     files = {
-        name: debs.deb(control, content, links, shlibs=shlibs)
+        name: debs.deb(
+            control, content, links, shlibs=shlibs,
+            packing=".zst" if name.startswith("libbelow") else ".xz",
+        )
         for name, (control, content, links, shlibs) in PARTS.items()
-    }
+    }  # fmt: skip
     controls = {name: part[0] for name, part in PARTS.items()}
     debs.archive(tmp_path / "www" / "debian", files, controls, suite="bookworm")
     monkeypatch.setenv("MLREPRO_APT_MIRROR", f"file://{tmp_path}/www")

@@ -10,17 +10,16 @@ import gzip
 import io
 import lzma
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
-from mlrepro_nb.errors import MlreproError, ToolError
+from mlrepro_nb.connect import zstd
+from mlrepro_nb.errors import MlreproError
 
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
@@ -109,7 +108,7 @@ def _plain(name: str, file: IO[bytes], where: tuple[int, int]) -> Iterator[IO[by
     part = io.BufferedReader(_Part(file, *where), _CHUNK)
     kind = name.rpartition(".tar")[2]
     if kind == ".zst":
-        with _zstd(part) as found:
+        with zstd.opened(part, "Packages of this release") as found:
             yield found
         return
     if kind == "":
@@ -122,37 +121,6 @@ def _plain(name: str, file: IO[bytes], where: tuple[int, int]) -> Iterator[IO[by
             yield found
     else:
         raise MlreproError(f"{name} is compressed in a way that is not known here.", "Report it.")
-
-
-@contextlib.contextmanager
-def _zstd(part: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Decompress by Python's own library, one that is installed, or the program."""
-    for module in ("compression.zstd", "backports.zstd"):
-        with contextlib.suppress(ImportError):
-            with import_module(module).open(part, "rb") as found:
-                yield found
-            return
-    with contextlib.suppress(ImportError):
-        with import_module("zstandard").ZstdDecompressor().stream_reader(part) as found:
-            yield found
-        return
-    program = shutil.which("zstd")
-    if program is None:
-        raise ToolError(
-            "Packages of this release are compressed with zstd, which nothing here reads.",
-            "pip install zstandard, or install the program zstd.",
-            tool="zstd",
-        )
-    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
-        shutil.copyfileobj(part, source, _CHUNK)
-        source.seek(0)
-        done = subprocess.run(
-            [program, "-dc"], stdin=source, stdout=target, stderr=subprocess.DEVNULL, check=False
-        )
-        if done.returncode:
-            raise tarfile.ReadError("zstd cannot read it")
-        target.seek(0)
-        yield target
 
 
 def _broken(path: Path, why: str) -> MlreproError:

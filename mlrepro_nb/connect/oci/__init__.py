@@ -10,6 +10,7 @@ from mlrepro_nb.connect.oci._layer import (
     Layer,
     LayerWriter,
     check_compressor,
+    compress,
     opened,
     spooled,
 )
@@ -23,6 +24,7 @@ from mlrepro_nb.connect.oci._layout import (
     Layout,
     as_oci,
     image,
+    place,
 )
 from mlrepro_nb.connect.oci._texts import Entry, entries_in, stacked, texts_in
 from mlrepro_nb.connect.oci._write import check_target, damaged, is_archive, share, stream, write
@@ -44,6 +46,7 @@ __all__ = [
     "as_oci",
     "check_compressor",
     "check_target",
+    "compress",
     "damaged",
     "digest_of",
     "entries_in",
@@ -51,6 +54,7 @@ __all__ = [
     "image",
     "is_archive",
     "opened",
+    "place",
     "share",
     "spooled",
     "stacked",

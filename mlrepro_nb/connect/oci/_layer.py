@@ -13,16 +13,19 @@ import contextlib
 import gzip
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 import tempfile
+from collections import deque
 from collections.abc import Iterator
-from importlib import metadata
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, BinaryIO
 
 import msgspec
 
+from mlrepro_nb.connect import zstd
 from mlrepro_nb.errors import ToolError
 
 EPOCH = 315532800
@@ -56,6 +59,8 @@ def check_compressor() -> None:
     ToolError
         It is not installed, or another one is.
     """
+    from importlib import metadata
+
     name, _, version = COMPRESSOR.partition(" ")
     try:
         found = metadata.version(name)
@@ -64,7 +69,7 @@ def check_compressor() -> None:
     if found != version:
         has = f"{name} {found} is installed" if found else "it is not installed"
         raise ToolError(
-            f"Building without an engine needs {name} {version}, and {has}.",
+            f"Building an image needs {name} {version}, and {has}.",
             f"pip install {name}=={version} (mlrepro-nb[containers] brings it): with another "
             "version the image would get another digest.",
             tool=name,
@@ -196,6 +201,32 @@ class LayerWriter:
         )
 
 
+def compress(tar: Path, target: IO[bytes]) -> Layer:
+    """Compress a whole tar into a file, by the pinned compressor and on all cores."""
+    import deflate
+
+    plain, packed = hashlib.sha256(), hashlib.sha256()
+    size = 0
+    workers = os.cpu_count() or 1
+    with tar.open("rb") as source, ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[bytearray]] = deque()
+        while True:
+            piece = source.read(_MEMBER)
+            if piece:
+                plain.update(piece)
+                waiting.append(pool.submit(deflate.gzip_compress, piece, _LEVEL))
+            if not waiting:
+                break
+            if not piece or len(waiting) > 2 * workers:
+                member = waiting.popleft().result()
+                packed.update(member)
+                target.write(member)
+                size += len(member)
+    return Layer(
+        digest=f"sha256:{packed.hexdigest()}", size=size, diff_id=f"sha256:{plain.hexdigest()}"
+    )
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tarfile.TarFile]:
     """Yield a layer's tar, compressed or not, to be read from its start to its end.
@@ -203,20 +234,28 @@ def opened(path: Path) -> Iterator[tarfile.TarFile]:
     Raises
     ------
     ToolError
-        It is compressed in a way that is not read here.
+        It is compressed with zstd, and nothing here reads that.
     """
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start == b"\x28\xb5\x2f\xfd":
-        raise ToolError(
-            "The base image's layers are compressed with zstd, which is not read here.",
-            "Choose a base image with gzip layers, or build with --builder docker.",
-            tool="oci",
-        )
-    # Not tarfile's own stream: it ends after the first gzip member.
-    open_plain = gzip.open if start.startswith(b"\x1f\x8b") else open
-    with open_plain(path, "rb") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+    with (
+        path.open("rb") as file,
+        _plain(file) as plain,
+        tarfile.open(fileobj=plain, mode="r|") as archive,
+    ):
         yield archive
+
+
+@contextlib.contextmanager
+def _plain(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    start = file.read(len(zstd.MAGIC))
+    file.seek(0)
+    if start == zstd.MAGIC:
+        with zstd.opened(file, "The base image's layers") as plain:
+            yield plain
+    elif start.startswith(b"\x1f\x8b"):
+        with gzip.open(file, "rb") as unzipped:  # not tarfile's: it ends after the first member
+            yield io.BufferedReader(unzipped)
+    else:
+        yield file
 
 
 def spooled(stream: BinaryIO) -> BinaryIO:

@@ -101,11 +101,16 @@ def write(
             raise
 
 
-def share(blobs: Path, target: Path, made: Image | None = None) -> None:
-    """Make a layout that has its blobs in another folder: with an image of them, or empty."""
-    target.mkdir()
-    (target / "blobs").symlink_to(blobs.resolve())
-    if made is not None:
+def share(blobs: Path, target: Path, made: Image, *, listed: bool = True) -> None:
+    """Make a layout of an image whose blobs are in another folder, and stay there.
+
+    It is not `listed` where the layout is to be another image's, of which these blobs are a part.
+    """
+    names = [place(digest) for digest in (made.digest, *(b.digest for b in made.blobs))]
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).symlink_to(blobs.resolve() / name.removeprefix("blobs/"))
+    if listed:
         texts = _texts(made, (), ())
         for name in ("oci-layout", "index.json"):
             (target / name).write_bytes(texts[name])

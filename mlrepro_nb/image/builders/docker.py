@@ -25,11 +25,12 @@ from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image._render import DEPENDENCIES, LAST, dependencies, upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
+from mlrepro_nb.image.builders._packed import packed
 from mlrepro_nb.image.supply import LISTS
 from mlrepro_nb.model import Report, Step
 from mlrepro_nb.store import Store
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class DockerBuilder:
@@ -106,6 +107,7 @@ class DockerBuilder:
         secrets: dict[str, Path], report: Report,
     ) -> BuiltImage:  # fmt: skip
         report(Step(message=f"building with {kit.title}"))
+        toolchain = kit.title
         with (
             oci.full_disk(self.cache.root),
             tempfile.TemporaryDirectory(dir=self.cache.scratch(), prefix="layout-") as name,
@@ -123,13 +125,14 @@ class DockerBuilder:
                     self.cache.take(blob)
             else:
                 image = self._by_buildkit(kit, plan, folder, layout, secrets, report)
+                toolchain = f"{kit.title}; {oci.COMPRESSOR}"
         self.cache.sweep()
         archive = wanted.output is not None and oci.is_archive(wanted.output)
         placed = msgspec.structs.replace(
             wanted, output=wanted.output if archive else None, load=wanted.load or _engine_answers()
         )
         return BuiltImage(
-            image, (self.cache,), placed, toolchain=kit.title,
+            image, (self.cache,), placed, toolchain=toolchain,
             below=frozenset(layer.digest for layer in image.layers),
             origin=registry.parse(plan.base).name,
         )  # fmt: skip
@@ -140,9 +143,10 @@ class DockerBuilder:
     ) -> oci.Image:  # fmt: skip
         """Build the dependencies, unless they are there, and the image on top of them.
 
-        BuildKit dates the layers of an image anew in each build, and compresses them again;
-        those of a base image it leaves alone. So the dependencies are an image of their own.
+        BuildKit dates the layers of an image anew in each build; those of a base image it leaves
+        alone. So the dependencies are an image of their own.
         """
+        oci.check_compressor()
         build = functools.partial(
             buildkit.build, kit, folder, platform=plan.platform, epoch=oci.EPOCH, secrets=secrets,
             report=report,
@@ -151,19 +155,19 @@ class DockerBuilder:
             "dependencies": _FORMAT, "of": dependencies(plan), "by": kit.title,
             "platform": plan.platform,
         }  # fmt: skip
-        blobs = self.cache.root / "blobs"
-        blobs.mkdir(exist_ok=True)
         lower, whole = layout / "dependencies", layout / "image"
         below = None if self.fresh else self._kept(self.cache.note(about))
-        oci.share(blobs, lower, below)
         if below is None:
             report(Step(message="building the dependencies"))
-            build(target=lower, containerfile=folder / CONTAINERFILE, stage=DEPENDENCIES,
+            made = layout / "made"
+            build(target=made, containerfile=folder / CONTAINERFILE, stage=DEPENDENCIES,
                   no_cache=self.fresh)  # fmt: skip
-            below, _ = oci.Layout(lower).find(plan.platform)
+            below = packed(made, plan.platform, self.cache, report)
             self.cache.write_note(about, below.digest)
-        oci.share(blobs, whole)
         report(Step(message="building the image"))
+        blobs = self.cache.root / "blobs"
+        oci.share(blobs, lower, below)
+        oci.share(blobs, whole, below, listed=False)  # so that they are not fetched
         containerfile = layout / CONTAINERFILE
         containerfile.write_text(upper(plan), encoding="utf-8")
         build(
@@ -171,7 +175,7 @@ class DockerBuilder:
             images={DEPENDENCIES: (lower, below.digest)},
             no_cache=LAST if self.fresh else False,  # the stages below were built anew just now
         )  # fmt: skip
-        return oci.Layout(whole).find(plan.platform)[0]
+        return packed(whole, plan.platform, self.cache, report)
 
     def _kept(self, digest: str | None) -> oci.Image | None:
         """Return an image of which all is still in the cache."""
