@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -27,10 +27,12 @@ LONGEST = 1500.0
 """Seconds after which a notebook's process counts as hung: far beyond what its limits add up to."""
 
 
-def measure() -> list[dict[str, object]]:
-    """Return a row for each judged verdict, and one for all."""
+def measure(only: Sequence[str] = ()) -> list[dict[str, object]]:
+    """Return a row for each judged verdict, and one for all; of `only` what patterns find."""
     options = _options()
-    chosen = [one for one in listed() if re.search(options.only, one.name)]
+    chosen = [
+        one for one in listed() if not only or any(re.search(part, one.name) for part in only)
+    ]
     found = _results(chosen, options)
     for line in _table(chosen, found):
         print(line)
@@ -48,7 +50,6 @@ def measure() -> list[dict[str, object]]:
 def _options() -> argparse.Namespace:
     default = Path(tempfile.gettempdir()) / f"mlrepro-public-{os.getuid()}"
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run public")
-    parser.add_argument("--only", default="", help="notebooks whose name this pattern finds")
     parser.add_argument("--again", action="store_true", help="measure what was measured before")
     parser.add_argument("--kept", action="store_true", help="count what was measured, run nothing")
     parser.add_argument("--jobs", type=int, default=2)

@@ -80,6 +80,7 @@ def environment(scratch: Path, packages: list[str]) -> Path:
 
     The notebooks run in it, and so do the tools.
     """
+    packages = [*packages, "uv"]  # what fixes require is installed with it
     key = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
     place = scratch / f"environment-{key}"
     python = place / "bin" / "python"

@@ -1,7 +1,7 @@
 """One notebook, in a process of its own: papermill, `verify_many`, and the proposed fix.
 
-Started as ``python -m benchmarks.public._one CHECKOUT PATH``; prints JSON. Nothing that runs
-here has a network.
+Started as ``python -m benchmarks.public._one CHECKOUT PATH``; prints JSON. No notebook that runs
+here has a network; what a fix requires is installed from the package index.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def _repaired(notebook: Path, found: dict[str, Any]) -> dict[str, Any]:
             total_timeout=TOTAL,
             limits=limits,
             reruns=0,  # an exception is told from one run
+            index=True,
         )
     except MlreproError as error:
         return {"repair": {"problem": error.message}}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -107,6 +106,22 @@ def last_change(root: Path, path: str) -> str | None:
     return _line(_git(root, "--literal-pathspecs", "log", "-1", "--format=%cI", "--", path))
 
 
+def last_commit(root: Path, path: str) -> str | None:
+    """Return the last commit that changed a file, or None."""
+    return _line(_git(root, "--literal-pathspecs", "log", "-1", "--format=%H", "--", path))
+
+
+def changed_since(root: Path, commit: str, paths: Sequence[str]) -> list[str]:
+    """Return the files, among some and in some folders, that are not as they were at a commit.
+
+    Of files, not of folders, those are left out that were not there yet.
+    """
+    kinds = [] if any((root / path).is_dir() for path in paths) else ["--diff-filter=a"]
+    ended = _git(root, "--literal-pathspecs", "diff", "--name-only", "--no-renames", "-z",
+                 *kinds, commit, "--", *paths)  # fmt: skip
+    return [name for name in ended.stdout.split("\0") if name] if ended.ok else []
+
+
 def latest_tag(root: Path) -> str | None:
     """Return the newest tag that reads like a version and leads to HEAD, or None."""
     for pattern in ("v[0-9]*", "[0-9]*"):
@@ -183,6 +198,8 @@ def _plain_diff(root: Path, paths: list[str]) -> Iterator[str]:
 def _source_diff(path: str, before: str | None, after: str | None) -> Iterator[str]:
     if before == after:
         return
+    import difflib  # big, and a kernel has no use for it
+
     yield (
         "".join(
             difflib.unified_diff(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mlrepro_nb.connect import command, uv
@@ -20,7 +21,22 @@ def find(version: str) -> str | None:
          f"cpython=={version}"],
         cwd=Path("/"), timeout=60,
     )  # fmt: skip
-    return ended.stdout.strip() or None if ended.ok else None
+    found = ended.stdout.strip() if ended.ok else ""
+    return found or _of_pyenv(version)
+
+
+def _of_pyenv(version: str) -> str | None:
+    """Return the newest fitting one of those that pyenv keeps, which are not on the PATH."""
+    root = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
+    wanted = version.removesuffix("*").rstrip(".")
+    fitting = []
+    for folder in (root / "versions").glob(f"{wanted}*"):
+        # 3.1 is not 3.10, and what has letters is a development version or PyPy.
+        exact = folder.name == wanted or folder.name.startswith(f"{wanted}.")
+        program = folder / "bin" / "python"
+        if exact and folder.name.replace(".", "").isdecimal() and os.access(program, os.X_OK):
+            fitting.append((tuple(int(part) for part in folder.name.split(".")), str(program)))
+    return max(fitting)[1] if fitting else None
 
 
 def fetch(version: str) -> str | None:

@@ -179,7 +179,7 @@ def make_environment(folder: Path, python: str) -> Path:
 def install(
     python: Path, requirements: Path | Sequence[str], *, target: Path | None = None,
     hashes: bool = True, constraints: Path | None = None, dependencies: bool = True,
-    newest: str | None = None,
+    newest: str | None = None, offline: bool = False,
 ) -> None:  # fmt: skip
     """Install requirements for an interpreter.
 
@@ -199,6 +199,8 @@ def install(
         Whether names bring what they need.
     newest
         A moment, ISO; what the index got after it is not seen.
+    offline
+        Whether only what is in uv's cache is taken.
 
     Raises
     ------
@@ -215,6 +217,8 @@ def install(
         arguments += [*([] if dependencies else ["--no-deps"]), "--", *requirements]
     if constraints is not None:
         arguments[3:3] = ["--constraints", str(constraints)]
+    if offline:
+        arguments[3:3] = ["--offline"]
     if newest is not None:
         arguments[3:3] = ["--exclude-newer", newest]
     ended = command.run(

@@ -140,6 +140,12 @@ class Kept:
                 self.reason = tuple(told["reason"]) if told["reason"] else None
 
 
+def _found_last(environment: Mapping[str, str], extra: Sequence[str]) -> dict[str, str]:
+    """Return variables with which a Python finds some folders, too, after those that are named."""
+    path = [*filter(None, [environment.get("PYTHONPATH")]), *extra]
+    return {**environment, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})}
+
+
 class Nursery:
     """Starts kernels, each a fork of a process that has imported what a kernel imports.
 
@@ -198,11 +204,15 @@ class Nursery:
             "folder": None if folder is None else str(folder),
             "offline": bounds.offline,
         }
-        for _ in range(2):
+        for plain in (False, False, True) if ours is not None else (False, False):
+            if plain:
+                # An interpreter that is too old to keep its own kernel: ours starts it.
+                order |= {"arguments": None, "env": _found_last(environment, extra)}
             with self._lock:
                 kind, process, control = self._process(
-                    argv, environment, bounds, extra, own=next(self._fresh) if fresh else 0
-                )
+                    argv, environment, bounds, extra, own=next(self._fresh) if fresh else 0,
+                    plain=plain,
+                )  # fmt: skip
                 kept = _order(control, order, output)
             alive = kept is not None and kept.greeted(process)
             if fresh or not alive:  # it may be that a notebook killed it
@@ -221,9 +231,9 @@ class Nursery:
 
     def _process(
         self, argv: Sequence[str], environment: Mapping[str, str], bounds: Limits,
-        extra: Sequence[str] = (), *, own: int = 0,
+        extra: Sequence[str] = (), *, own: int = 0, plain: bool = False,
     ) -> tuple[tuple[Any, ...], subprocess.Popen[bytes], socket.socket]:  # fmt: skip
-        ours = _options(argv)
+        ours = None if plain else _options(argv)
         start = [argv[0], *ours[0]] if ours is not None else [sys.executable, "-I", "-S"]
         env = dict(environment) if ours is not None else dict(os.environ)
         before = sorted((k, v) for k, v in env.items() if _BEFORE_PYTHON.match(k))

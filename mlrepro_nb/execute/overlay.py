@@ -22,9 +22,12 @@ _PIN = re.compile(r"\./([^-]+)-|([\w.-]+?)(?:==| @ )")
 
 
 def put_back(
-    record: Record, store: Store, names: Iterable[str], *, python: str, folder: Path
-) -> None:
+    record: Record, store: Store, names: Iterable[str], *, python: str, folder: Path,
+    offline: bool = False,
+) -> None:  # fmt: skip
     """Install some distributions of a record's lock, and nothing else, into a folder.
+
+    Where `offline`, of what uv has in its cache.
 
     Raises
     ------
@@ -43,12 +46,13 @@ def put_back(
                 "It came from no index. Install it as it was, and verify again.", tool="uv",
             )  # fmt: skip
         file.write_text("".join(kept.values()), encoding="utf-8")
-        uv.install(Path(python), file, target=folder)
+        uv.install(Path(python), file, target=folder, offline=offline)
 
 
 def put_over(
-    requirements: Sequence[str], *, python: str, folder: Path, others: Mapping[str, str] = {}
-) -> None:
+    requirements: Sequence[str], *, python: str, folder: Path, others: Mapping[str, str] = {},
+    offline: bool = False,
+) -> None:  # fmt: skip
     """Install requirements, with what they need, into a folder.
 
     Parameters
@@ -61,6 +65,8 @@ def put_over(
         Where to.
     others
         Versions of what is there already: what is needed of it is of that version, if it can be.
+    offline
+        Whether only what uv has in its cache is taken.
 
     Raises
     ------
@@ -75,12 +81,12 @@ def put_over(
             encoding="utf-8",
         )
         try:
-            uv.install(Path(python), requirements, target=folder, constraints=file)
+            uv.install(Path(python), requirements, target=folder, constraints=file, offline=offline)
         except ToolError as error:
             # It needs another version of something: it gets that, where it is the newest.
             if "No solution found" not in error.output:
                 raise
-            uv.install(Path(python), requirements, target=folder)
+            uv.install(Path(python), requirements, target=folder, offline=offline)
 
 
 def variables(folders: Sequence[Path]) -> dict[str, str]:

@@ -30,7 +30,7 @@ _WORD = re.compile(r"['\"]?([A-Za-z][\w.\[\]-]*(?:[<>=!~]=?[\w.,*]+)*)['\"]?(?=\
 
 
 def dated_environment(
-    reference: Reference, where: Surroundings, moment: str, report: Report
+    reference: Reference, where: Surroundings, moment: str, report: Report, *, index: bool = True
 ) -> Surroundings:
     """Return surroundings whose environment is as of a moment.
 
@@ -44,6 +44,8 @@ def dated_environment(
         An ISO date or time, or ``auto`` for the notebook's own.
     report : callable
         Is told the progress.
+    index : bool
+        Whether the package index may be asked.
 
     Raises
     ------
@@ -55,10 +57,10 @@ def dated_environment(
     from mlrepro_nb.execute import dated
 
     at, how = date_of(reference) if moment == "auto" else (_parsed(moment), "")
-    if where.limits.offline:
+    if not index:
         raise UsageError(
-            "An environment of another time is made from the package index, and --offline is "
-            "given.", "Drop one of the two.",
+            "An environment of another time is made from the package index, which --offline rules "
+            "out.", "Add --index: the notebook itself runs without a network all the same.",
         )  # fmt: skip
     needed = requirements(reference)
     language = reference.nb.metadata.get("language_info") or {}

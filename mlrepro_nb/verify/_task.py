@@ -42,6 +42,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reruns: int | None = None
     bisecting: bool = False
     exclude_newer: str | None = None
+    index: bool | None = None
     evidence: bool = False
     """Whether the outputs that differ are wanted, too."""
     store: str | None = None
@@ -124,7 +125,7 @@ def perform(task: Task, *, nursery: Nursery | None = None, report: Report = sile
                 restore=task.restore, rehash=task.rehash, environment=task.environment,
                 data=task.data, commit=task.commit, limits=task.limits, nursery=nursery,
                 reruns=task.reruns, bisecting=task.bisecting,
-                exclude_newer=task.exclude_newer, observe=observe, report=report,
+                exclude_newer=task.exclude_newer, index=task.index, observe=observe, report=report,
             )  # fmt: skip
     except MlreproError as error:
         problem = Problem(message=error.message, remedy=error.remedy, exit_code=error.exit_code)

@@ -24,12 +24,16 @@ class Variants:
         Of the first run.
     kernel : str, optional
         The kernelspec that was asked for.
+    index : bool
+        Whether the package index may be asked; else what uv has in its cache is all there is.
     """
 
     def __init__(
-        self, reference: Reference, where: Surroundings, *, kernel: str | None, report: Report
-    ) -> None:
+        self, reference: Reference, where: Surroundings, *, kernel: str | None, report: Report,
+        index: bool = True,
+    ) -> None:  # fmt: skip
         self._reference, self._where, self._report = reference, where, report
+        self._index = index
         self._kernel = kernel or where.kernel
         self._folder = tempfile.TemporaryDirectory(prefix="mlrepro-variants-")
         self._made: dict[tuple[tuple[str, str], ...], list[Path]] = {}
@@ -73,7 +77,10 @@ class Variants:
         self._report(Step(message=f"installing {', '.join(requirements)} for the run"))
         folder = self._new()
         python = self._python()
-        overlay.put_over(requirements, python=python, folder=folder, others=overlay.pinned(python))
+        overlay.put_over(
+            requirements, python=python, folder=folder, others=overlay.pinned(python),
+            offline=not self._index,
+        )  # fmt: skip
         self._base = [folder]
         there = overlay.installed(folder)
         names = [overlay.normal(requirement) for requirement in requirements]
@@ -90,12 +97,16 @@ class Variants:
             self._report(Step(message=f"installing {', '.join(others)} for one run"))
             folders.append(self._new())
             overlay.put_over(
-                others, python=self._python(), folder=folders[-1], others=self._versions(versions)
-            )
+                others, python=self._python(), folder=folders[-1], others=self._versions(versions),
+                offline=not self._index,
+            )  # fmt: skip
         if locked and record is not None and store is not None:
             self._report(Step(message=f"putting back {', '.join(sorted(locked))} for one run"))
             folders.append(self._new())
-            overlay.put_back(record, store, locked, python=self._python(), folder=folders[-1])
+            overlay.put_back(
+                record, store, locked, python=self._python(), folder=folders[-1],
+                offline=not self._index,
+            )  # fmt: skip
         return folders
 
     def _versions(self, versions: Mapping[str, str]) -> dict[str, str]:

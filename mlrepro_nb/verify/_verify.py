@@ -86,6 +86,7 @@ def verify(
     reruns: int | None = None,
     bisecting: bool = False,
     exclude_newer: str | None = None,
+    index: bool | None = None,
     requirements: Sequence[str] = (),
     observe: Callable[[Case], object] | None = None,
     report: Report = silent,
@@ -152,6 +153,9 @@ def verify(
     exclude_newer : str, optional
         Run in an environment of what the notebook imports and its project requires as the
         package index was at this ISO date, or with ``auto`` when the notebook was last changed.
+    index : bool, optional
+        Whether the package index may be asked, and installed from, for another environment or a
+        fix; by default unless the notebook is to run without a network.
     requirements : sequence of str, optional
         What is installed for the runs over the environment, which stays as it is.
     observe : callable, optional
@@ -167,6 +171,7 @@ def verify(
         rtol=rtol, atol=atol, sanitize=read_sanitize(sanitize) if sanitize else (),
         ignore=frozenset(ignore),
     )  # fmt: skip
+    asks = index if index is not None else not (limits or Limits()).offline
     found = locate(target, store=store, notebook=notebook, outputs=reference)
     check_output(output, found)
     with contextlib.ExitStack() as until:
@@ -180,8 +185,10 @@ def verify(
                     "The recorded environment has its own versions: --exclude-newer is for "
                     "notebooks that have none.", "Drop one of the two.",
                 )  # fmt: skip
-            where = dated_environment(found, where, exclude_newer, report)
-        variants = until.enter_context(Variants(found, where, kernel=kernel, report=report))
+            where = dated_environment(found, where, exclude_newer, report, index=asks)
+        variants = until.enter_context(
+            Variants(found, where, kernel=kernel, report=report, index=asks)
+        )
         pins: list[str] = []
         if requirements:
             variables, pins = variants.require(requirements)
@@ -200,7 +207,7 @@ def verify(
         case = Case(
             cells, record=found.record, rerun=first.record, root=found.root, folder=found.folder,
             notebook=found.path, prefix=first.prefix, store=found.store, rehash=rehash,
-            language=_written_by(found.nb), asks=not where.limits.offline,
+            language=_written_by(found.nb), asks=asks,
             installed=pins,
         )  # fmt: skip
         before = widget_states(found.outputs.metadata if found.outputs else found.nb.metadata)

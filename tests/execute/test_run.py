@@ -141,6 +141,24 @@ def test_a_kernel_without_mlrepro_runs_unrecorded(tmp_path, monkeypatch):
     assert any("not recorded" in gap for gap in execution.gaps)
 
 
+def test_an_interpreter_that_is_too_old_to_keep_its_kernel_has_ours_keep_it(tmp_path, monkeypatch):
+    """As Python 3.6 is, which cannot read what forks the kernels of newer ones."""
+    kernels = tmp_path / "data" / "kernels" / "old"
+    kernels.mkdir(parents=True)
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *nursery.process*) exit 1;; esac\nexec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
+    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    told = {"argv": argv, "display_name": "old", "language": "python"}
+    (kernels / "kernel.json").write_text(json.dumps(told))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "data"))
+    execution = run(notebook("print(1)"), cwd=tmp_path, kernel="old")
+    assert execution.error is None
+    assert text(execution, 0) == "1\n"
+
+
 def test_a_kernel_that_is_not_installed_is_told(tmp_path):
     nb = notebook("1", kernelspec={"name": "py36-old", "display_name": "", "language": "python"})
     with pytest.raises(KernelError, match="py36-old") as error:

@@ -171,6 +171,9 @@ def build() -> list[Fault]:
         prelude="import numpy; numpy.save('weights.npy', numpy.arange(3))",
         after={"weights.npy": None})  # fmt: skip
 
+    cells = ["!head -3 penguins.csv", "print('rows are shown above')"]
+    add("missing-file/shell", cells, ("missing-file", 0), after={"penguins.csv": None})
+
     # --- changed-data
     changed = PENGUINS.replace("3300", "3301", 1)
     add("changed-data/one-byte", list(TRAIN), ("changed-data", 1), recorded=True,
@@ -183,6 +186,14 @@ def build() -> list[Fault]:
     cells = [IMPORTS, "DATA = 'sales.csv'", "df = pd.read_csv(DATA)", "print(df.units.sum())"]
     add("changed-data/rows-gone", cells, ("changed-data", 2), recorded=True,
         after={"sales.csv": "\n".join(SALES.splitlines()[:-5]) + "\n"})  # fmt: skip
+
+    # Of a notebook that was run from the top one cell ran again later, in another kernel: its
+    # count says that it saw the later values, its output that it did not.
+    cells = ["values = [1, 2, 3]", "total = sum(values)\nprint('total', total)", "values = [4, 5]",
+             "print(total + len(open('penguins.csv').read()))"]  # fmt: skip
+    add("changed-data/counts-of-two-kernels", cells, ("changed-data", 3),
+        edit=lambda nb: [c.update(execution_count=n) for c, n in zip(nb["cells"], (1, 3, 2, 4))],  # noqa: B905
+        after={"penguins.csv": PENGUINS + "adelie,40.1,3400\n"})  # fmt: skip
 
     # --- absolute-path
     cells = [IMPORTS, "df = pd.read_csv('/home/alice/project/penguins.csv')", "print(len(df))"]
@@ -225,6 +236,15 @@ def build() -> list[Fault]:
         ("undeclared-dependency", 0), prelude=stub)  # fmt: skip
     add("undeclared-dependency/submodule", ["x = -2", "from skimage.filters import sobel\nprint(sobel(x))"],
         ("undeclared-dependency", 1), prelude=stub)  # fmt: skip
+
+    magic = (
+        "from IPython.core.magic import register_line_magic\n\n"
+        "def load_ipython_extension(shell):\n"
+        "    @register_line_magic\n    def stopwatch(line):\n        print('stopped at', line)\n"
+    )
+    add("undeclared-dependency/extension", ["%load_ext stopwatch", "%stopwatch 3", "print(1)"],
+        ("undeclared-dependency", 0), files={"stopwatch.py": magic},
+        after={"stopwatch.py": None})  # fmt: skip
 
     # --- unseeded-randomness
     cells = [IMPORTS, "x = np.random.rand(5)", "print(x.mean())", "print(len(x))"]

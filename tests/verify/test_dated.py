@@ -11,7 +11,7 @@ import pytest
 from mlrepro_nb.connect import releases
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.execute import Limits, dated
-from mlrepro_nb.verify import verify
+from mlrepro_nb.verify import verify, verify_and_repair
 from mlrepro_nb.verify._dated import date_of, requirements
 from mlrepro_nb.verify._reference import locate
 from tests.conftest import git
@@ -121,6 +121,27 @@ def test_a_notebook_runs_with_what_the_real_index_had(tmp_path):
     made = verify(path, exclude_newer="2024-03-01", reruns=0)
     assert made.verdict == "bitwise"
     assert "as of 2024-03-01, of humanize" in made.notes[0]
+
+
+def test_what_fails_with_every_newer_library_is_repaired_by_those_of_its_day(tmp_path):
+    source = (
+        "import humanize\n"
+        "if 'QB' in humanize.naturalsize(1e30): raise RuntimeError('no such unit')\n"
+        "print(humanize.naturalsize(1e30))"
+    )
+    path = notebook(tmp_path / "a.ipynb", source)
+    nb = nbformat.read(path, as_version=4)
+    nb.cells[0].outputs = [v4.new_output("stream", name="stdout", text="1000000.0 YB\n")]
+    nb.cells[0].execution_count = 1
+    nbformat.write(nb, path)
+    then = datetime(2024, 3, 1, tzinfo=timezone.utc).timestamp()
+    os.utime(path, (then, then))
+    done = verify_and_repair(path)
+    assert done.before.verdict == "failed"
+    assert done.after.verdict == "bitwise"
+    assert [edit.action for edit in done.edits] == ["environment"]
+    assert done.edits[0].source == "2024-03-01T00:00:00Z"
+    assert "humanize==4.9.0" in (tmp_path / "a.fixed.requirements.txt").read_text().splitlines()
 
 
 def test_what_is_no_date_or_must_not_use_the_network_is_refused(tmp_path):

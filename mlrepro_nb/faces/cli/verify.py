@@ -120,6 +120,10 @@ def _reruns(ctx: click.Context, param: click.Parameter, value: str | None) -> in
     "--scratch", type=_SIZE, default="20G", show_default=True, help="Disk that it may take."
 )
 @click.option("--offline", is_flag=True, help="Run it without a network.")
+@click.option(
+    "--index/--no-index", default=None,
+    help="Whether the package index may be asked for what is missing; by default unless --offline.",
+)  # fmt: skip
 @click.option("--startup-files", is_flag=True, help="Let the user's own startup files run.")
 @click.option(
     "--reruns", metavar="N|none", callback=_reruns,

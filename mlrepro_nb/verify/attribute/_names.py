@@ -135,3 +135,12 @@ DISTRIBUTIONS = {
     "python-snappy", "lzo": "python-lzo", "cairo": "pycairo", "gi": "pygobject", "parse": "parse",
 }  # fmt: skip
 """Import name to distribution, where they differ (or are often asked for)."""
+
+EXTENSIONS = {
+    "watermark": "watermark", "sql": "sql", "memit": "memory_profiler", "mprun":
+    "memory_profiler", "lprun": "line_profiler", "cython": "Cython", "R": "rpy2.ipython", "Rpush":
+    "rpy2.ipython", "Rpull": "rpy2.ipython", "autoreload": "autoreload", "tensorboard":
+    "tensorboard", "bigquery": "google.cloud.bigquery", "snakeviz": "snakeviz", "mlrepro":
+    "mlrepro_nb", "nb_black": "nb_black", "ai": "jupyter_ai_magics",
+}  # fmt: skip
+"""Magics that an extension brings, by the name that loads it."""

@@ -81,6 +81,8 @@ class Case:
         self.prefix = prefix
         """What stands before the project's path where the rerun happened."""
         self.language = language or {}
+        self.committed: dict[Path, tuple[str, ...]] = {}
+        """What git saw change at paths since the notebook was committed, as it was asked."""
         self.confirmed: dict[int, list[Cause]] = {}
         """Of cells whose cause reruns have told: all that hold."""
         self.flow = Flow([read_cell(cell.index, cell.source) for cell in cells.values()])

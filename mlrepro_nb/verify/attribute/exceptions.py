@@ -6,16 +6,13 @@ import re
 
 from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import Cause
-from mlrepro_nb.verify.attribute import environment, interfaces, paths, recorded, state
-from mlrepro_nb.verify.attribute._fallback import (
-    exception,
-    older_python,
-    python2,
-    recorded_reason,
-)
+from mlrepro_nb.verify.attribute import environment, interfaces, messages, paths, recorded, state
+from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
 from mlrepro_nb.verify.attribute._names import PYTHON2_NAMES
+from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
 from mlrepro_nb.verify.attribute.sources import in_slice
+from mlrepro_nb.verify.attribute.versioned import committed_since
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NETWORK = re.compile(
@@ -60,6 +57,8 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
         return interfaces.broken_import(case, index, ename, evalue, trace)
     if ename == "KeyError" and (variable := paths.missing_variable(case, index, evalue, trace)):
         return variable
+    if ename == "CalledProcessError" and (said := cause_of_message(case, index)):
+        return said
     remote = in_slice(case.sources, case.flow.upstream(index), "remote")
     # A library may say in its own words what the network refused it.
     if ename in _NETWORK_TYPES or _NETWORK.search(evalue) or (remote and _refused(trace)):
@@ -75,9 +74,26 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
         return found
     return (
         recorded_reason(case, index)
+        or committed_since(case, index)
         or _outdated(case, index, ename, evalue, trace)
         or exception(index, ename, evalue, trace)
     )
+
+
+def cause_of_message(case: Case, index: int) -> Cause | None:
+    """Name what a cell complains of on its streams, where it did not before."""
+    magic = messages.unknown_magic(case, index)
+    if magic is not None:
+        place = messages.loader(case, magic, index)
+        error = case.cells[place].error if place is not None else None
+        if place is None or error is None:
+            return messages.of_magic(index, magic)
+        sure = case.confirmed.get(place)
+        return sure[0] if sure else cause_of_error(case, place, error)
+    if found := messages.of_shell(case, index):
+        return found
+    inner = messages.script_error(case, index)
+    return cause_of_error(case, index, inner) if inner is not None else None
 
 
 def _refused(trace: str) -> bool:
@@ -96,16 +112,45 @@ def _outdated(case: Case, index: int, ename: str, evalue: str, trace: str) -> Ca
         return python2(
             index, ename, f"{drift.evidence} Cell {index} raised {ename}: {evalue[:160]}"
         )
-    inside = re.findall(r"(?:site|dist)-packages/([A-Za-z]\w*)", trace)
-    inside = [name for name in inside if name not in ("IPython", "ipykernel", "mlrepro_nb")]
-    if not inside:
+    inside = interfaces.frames(trace)
+    library = inside[-1] if inside else _compiled(case, index, evalue, trace)
+    if library is None:
         return None
+    where = f"{library} as installed here" if inside else f"with {library} as installed here it"
     return cause(
-        "api-change", index, inside[-1],
-        f"Cell {index} ran when the notebook was saved, and {inside[-1]} as installed here raised "
+        "api-change", index, library,
+        f"Cell {index} ran when the notebook was saved, and {where} raised "
         f"{ename}: {evalue[:200]}. {drift.evidence}",
-        f"Port cell {index} to the {inside[-1]} installed here, or install the one of that time",
+        f"Port cell {index} to the {library} installed here, or install the one of that time",
     )  # fmt: skip
+
+
+_OF_NUMPY = re.compile(r"\b(?:ufunc|ndarray|numpy|dimensional arrays?|dtype|array)\b")
+
+
+def _compiled(case: Case, index: int, evalue: str, trace: str) -> str | None:
+    """Return the library whose compiled code raised, which leaves no frame in a traceback.
+
+    Only of cells that gave what they gave without an error, and rest on nothing that is another
+    than it was: then it is not the notebook's code that has changed.
+    """
+    cell = case.cells[index]
+    upstream = case.flow.upstream(index)
+    if any(o.get("output_type") == "error" for o in cell.reference) or any(
+        case.cells[up].error is not None or case.cells[up].repeats is False
+        for up in upstream - {index} if up in case.cells
+    ):  # fmt: skip
+        return None
+    used = interfaces.libraries(case, upstream)
+    if "numpy" in used and _OF_NUMPY.search(evalue):
+        return "numpy"
+    # The names in the lines that the traceback points at, the deepest first.
+    for line in reversed(re.findall(r"^-+> ?\d+ (.+)$", trace, re.MULTILINE)):
+        for word in re.findall(r"[A-Za-z_]\w*", line):
+            root = case.flow.resolve(word).partition(".")[0]
+            if root in used:
+                return root
+    return used[0] if len(used) == 1 else None
 
 
 # --- names
@@ -169,4 +214,16 @@ def _name(case: Case, index: int, ename: str, evalue: str) -> Cause:
 def _syntax(case: Case, index: int, ename: str, evalue: str) -> Cause:
     if _PYTHON2_SYNTAX.search(evalue) or (_PYTHON2_SOURCE.search(case.cells[index].source)):
         return python2(index, "syntax", f"Cell {index} is Python 2 ({evalue[:120]})")
-    return recorded.edited_cells(case).get(index) or exception(index, ename, evalue, "")
+    if edited := recorded.edited_cells(case).get(index):
+        return edited
+    cell = case.cells[index]
+    ran = [o for o in cell.reference if o.get("output_type") != "error"] == list(cell.reference)
+    # `async` and `await` were names until Python 3.7.
+    if cell.reference and ran and not re.search(r"\b(?:async|await)\b", cell.source):
+        return cause(
+            "edited-after-run", index, f"cell {index}",
+            f"Cell {index} has a stored output, and its code as it stands cannot be run at all "
+            f"({ename}: {evalue[:160]}): it was edited since",
+            f"Correct cell {index}, run it again and save",
+        )  # fmt: skip
+    return exception(index, ename, evalue, "")

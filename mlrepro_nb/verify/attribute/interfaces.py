@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlrepro_nb.model import Cause
@@ -12,6 +16,9 @@ from mlrepro_nb.verify.attribute._names import DISTRIBUTIONS, PYTHON2_MODULES
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.history import last_version
 from mlrepro_nb.verify.attribute.providers import provider
+
+_FILES = 4000
+"""Of a library that are looked into for a class."""
 
 
 def broken_import(case: Case, index: int, ename: str, evalue: str, trace: str) -> Cause:
@@ -52,12 +59,16 @@ def _absent_module(case: Case, index: int, module: str) -> Cause:
     if top in known or own:
         path = known[top].path if top in known else str(own)
         state = "is gone" if top in known and not own else "is not on the import path"
+        folder = import_folder(case, top)
+        add = f"Add its folder to the path in a first cell (sys.path.insert(0, {folder or '.'!r}))"
+        installs = any((case.root / n).is_file() for n in ("pyproject.toml", "setup.py"))
         return cause(
             "missing-file" if state == "is gone" else "undeclared-dependency", index,
             path if state == "is gone" else top,
             f"Cell {index} imports {module!r}, the project's own {path}, which {state}",
-            f"Bring back {path}" if state == "is gone" else
-            f"Put {path} beside the notebook, or install the project (pip install -e .)",
+            f"Bring back {path}" if state == "is gone" else add
+            + (f", or install the project (pip install -e {_relative(case.root, case.folder)})"
+               if installs else f", or put {path} beside the notebook"),
         )  # fmt: skip
     if "." in module and _installed(case, top):
         return _changed_interface(
@@ -85,13 +96,41 @@ def _undeclared(case: Case, index: int, top: str, module: str, said: str) -> Cau
     )  # fmt: skip
 
 
+_NOT_OURS = frozenset({"tests", "test", "node_modules", "site-packages", "build", "dist"})
+
+
 def _project_module(case: Case, top: str) -> Path | None:
-    for pattern in (f"{top}.py", f"{top}/__init__.py"):
-        for folder in (case.folder, case.root, *case.root.glob("*/")):
-            if (folder / pattern).is_file():
-                return (folder / pattern).relative_to(case.root) if (
-                    folder.is_relative_to(case.root)) else folder / pattern  # fmt: skip
+    """Return the project's own module or package of a name, the nearest to the notebook first."""
+    inside = case.folder.is_relative_to(case.root)
+    above = [f for f in case.folder.parents if f.is_relative_to(case.root)] if inside else []
+    for base in dict.fromkeys((case.folder, *above, case.root)):
+        try:
+            below = sorted(f for f in base.iterdir() if f.is_dir())
+        except OSError:
+            continue
+        below = [f for f in below if f.name[:1] != "." and f.name.lower() not in _NOT_OURS]
+        for folder in (base, base / "src", *below):
+            for found in (folder / f"{top}.py", folder / top / "__init__.py"):
+                if found.is_file():
+                    return found.relative_to(case.root) if (
+                        found.is_relative_to(case.root)) else found  # fmt: skip
     return None
+
+
+def import_folder(case: Case, top: str) -> str | None:
+    """Return the folder, from the notebook's, from which the project's own module is imported."""
+    path = _project_module(case, top) if top.isidentifier() else None
+    if path is None:
+        return None
+    folder = (case.root / path).parent
+    if path.name == "__init__.py" and path.stem != top:
+        folder = folder.parent
+    # Beside the notebook it was found already, and something else is wrong with it.
+    return None if folder == case.folder else _relative(folder, case.folder)
+
+
+def _relative(folder: Path, start: Path) -> str:
+    return Path(os.path.relpath(folder, start)).as_posix()
 
 
 def _installed(case: Case, top: str) -> bool:
@@ -136,7 +175,9 @@ def changed_interface(case: Case, index: int, ename: str, evalue: str, trace: st
         name = called[1].split(".")[0] if called else ""
         if any(name in cell.defines and name not in cell.imports for cell in case.flow.cells):
             return None
-        module = _library(trace) or _mentioned(case, index, name)
+        module = _library(trace) or _mentioned(case, index, name) or (
+            _module_of_class(case, name) if name[:1].isupper() else None
+        )  # fmt: skip
         if module:
             return _changed_interface(case, index, called[1] if called else module, module,
                                       evalue[:200])  # fmt: skip
@@ -196,9 +237,32 @@ def _version(case: Case, module: str) -> tuple[str, str | None]:
 
 def _library(trace: str) -> str | None:
     """Return the package that the deepest frame outside the notebook lies in."""
-    frames = re.findall(r"(?:site|dist)-packages/([A-Za-z]\w*)", trace)
-    frames = [frame for frame in frames if frame not in ("IPython", "ipykernel", "mlrepro_nb")]
-    return str(frames[-1]) if frames else None
+    found = frames(trace)
+    return found[-1] if found else None
+
+
+def frames(trace: str) -> list[str]:
+    """Return the installed packages that the frames of a traceback lie in, the outermost first."""
+    found = re.findall(r"(?:site|dist)-packages/([A-Za-z]\w*)", trace)
+    return [name for name in found if name not in ("IPython", "ipykernel", "mlrepro_nb")]
+
+
+def libraries(case: Case, cells: Iterable[int]) -> list[str]:
+    """Return the packages that some cells, and those that they use names of, import.
+
+    Those of Python and the project's own are left out.
+    """
+    found: set[str] = set()
+    for index in cells:
+        flow = case.flow.by_index.get(index)
+        if flow is not None:
+            names = (*flow.imports.values(), *flow.stars, *map(case.flow.resolve, flow.loads))
+            found |= {name.partition(".")[0] for name in names if name}
+    known = {c.partition(".")[0] for f in case.flow.cells for c in (*f.imports.values(), *f.stars)}
+    return sorted(
+        name for name in found & known
+        if name not in sys.stdlib_module_names and _project_module(case, name) is None
+    )  # fmt: skip
 
 
 def _module_of_class(case: Case, name: str) -> str | None:
@@ -206,9 +270,36 @@ def _module_of_class(case: Case, name: str) -> str | None:
         for local, full in cell.imports.items():
             if local == name:
                 return full.partition(".")[0]
+    if found := _home_of_class(case, name):
+        return found
     homes = {"DataFrame": "pandas", "Series": "pandas", "Index": "pandas", "ndarray": "numpy",
              "Axes": "matplotlib", "Figure": "matplotlib", "Tensor": "torch"}  # fmt: skip
     return homes.get(name)
+
+
+def _home_of_class(case: Case, name: str) -> str | None:
+    """Return the installed library among those that the notebook imports that has a class.
+
+    A call that is refused raises in the caller: no frame of the library shows.
+    """
+    from importlib.util import find_spec
+
+    defines = re.compile(rf"^class {re.escape(name)}\b", re.MULTILINE)
+    for root in libraries(case, case.cells):
+        try:
+            spec = find_spec(root)
+        except (ValueError, ImportError):
+            continue
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            files = (path for path in Path(folder).rglob("*.py") if "tests" not in path.parts)
+            for path in itertools.islice(files, _FILES):
+                try:
+                    text = path.read_text(encoding="utf-8", errors="replace")
+                except OSError:
+                    continue
+                if name in text and defines.search(text):
+                    return root
+    return None
 
 
 def _mentioned(case: Case, index: int, text: str) -> str | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from mlrepro_nb.model import Cause
+from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, cause
 
 
@@ -30,6 +35,8 @@ def out_of_order(case: Case, index: int) -> Cause | None:
             # A cell that found its own earlier result ran twice: `repeated` says so.
             if there in (None, here, cell) or _imported(case, name, there, here):
                 continue
+            if case.record is None and _agrees_in_order(case, order, cell, name, there, here):
+                continue
             if there > cell:
                 evidence = (
                     f"it used {name!r} of cell {there}, which ran before it but stands after it"
@@ -48,6 +55,48 @@ def out_of_order(case: Case, index: int) -> Cause | None:
     return None
 
 
+def _agrees_in_order(
+    case: Case, order: list[int], cell: int, name: str, there: int | None, here: int | None
+) -> bool:
+    """Whether outputs say that a cell saw a name's value of the file's order all the same.
+
+    Execution counts alone are weak: a notebook that was run from the top, of which some cells
+    were run again later, has the counts of another order and the outputs of the file's. What
+    shows the cell's value, or that of the same name at the same place, and came out of the
+    clean run as it is stored, says more.
+    """
+    if case.cells[cell].error is not None or case.cells[cell].differs:
+        if older_python(case) is None:
+            return False  # what else would it be?
+        same = [
+            flow.index for flow in case.flow.cells
+            if flow.index != cell
+            and case.flow.reaching(flow.index).get(name) == here
+            and name in case.flow.reaching(flow.index)
+            and case.flow.reaching(flow.index, order).get(name, -1) == there
+        ]  # fmt: skip
+    else:
+        same = [c.index for c in case.flow.cells if cell in case.flow.upstream(c.index)]
+    return any(_tells(case, index) for index in same)
+
+
+def _tells(case: Case, index: int) -> bool:
+    """Whether a cell came out as it is stored, and shows more than an object's name."""
+    seen = case.cells[index]
+    if not (seen.compared and seen.executed and seen.error is None and seen.difference):
+        return False
+    return seen.difference.level != "different" and any(map(_shows, seen.reference))
+
+
+def _shows(output: Mapping[str, Any]) -> bool:
+    if output.get("output_type") == "error":
+        return True
+    data = output.get("data") or {}
+    text = "".join(output.get("text") or data.get("text/plain") or "").strip()
+    opaque = text.startswith("<") and text.endswith(">")
+    return (bool(re.search(r"\d", text)) and not opaque) or "text/html" in data
+
+
 def run_again_after(case: Case, index: int) -> Cause | None:
     """Say whether a cell was changed and run again after the cells that show its result."""
     order = executed_order(case)
@@ -57,6 +106,8 @@ def run_again_after(case: Case, index: int) -> Cause | None:
         stored = case.flow.reaching(cell, order)
         for name, here in sorted(case.flow.reaching(cell).items()):
             if stored.get(name) is None and here is not None and cell in order and here in order:
+                if _agrees_in_order(case, order, cell, name, None, here):
+                    continue
                 return cause(
                     "edited-after-run", here, name,
                     f"Cell {here} ran again after cell {cell} had used its {name!r} "

@@ -44,10 +44,11 @@ def missing_path(case: Case, index: int, ename: str, evalue: str, trace: str) ->
         )  # fmt: skip
     if not path:
         return None
-    return _missing_path(case, index, path, ename)
+    return missing_file(case, index, path, ename)
 
 
-def _missing_path(case: Case, index: int, path: str, ename: str) -> Cause:
+def missing_file(case: Case, index: int, path: str, ename: str) -> Cause:
+    """Return the cause of a file that a cell asked for in vain, as its path was spelled."""
     shown = case.local(path)
     absolute = shown.startswith(("/", "~")) or bool(PureWindowsPath(shown).drive)
     inside = shown.startswith(f"{case.root}/")
@@ -88,6 +89,8 @@ def _absolute_literal(case: Case, index: int, path: str) -> tuple[int, str] | No
         text = cell.source
         if best is None and (match := re.search(r"(?:%cd|chdir\()\s*['\"]?(/[^'\")\s]+)", text)):
             best = cell.index, match[1]
+    if best is None and path in case.cells[index].source:
+        best = index, path  # in a line for the shell
     return best
 
 

@@ -1,6 +1,6 @@
 """What is the same in two outputs and what is not: pure, a module a kind of content."""
 
-from mlrepro_nb.verify.compare._cell import compare_bundle, compare_cell
+from mlrepro_nb.verify.compare._cell import compare_bundle, compare_cell, printed
 from mlrepro_nb.verify.compare._difference import (
     EXACT,
     Context,
@@ -31,6 +31,7 @@ __all__ = [
     "compare_text",
     "contradictory",
     "error_name",
+    "printed",
     "widget_states",
     "without_noise",
     "worst",

@@ -6,13 +6,20 @@ import re
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from mlrepro_nb.verify.compare._difference import EXACT, NEAR, Context, Difference, differing
 from mlrepro_nb.verify.compare._outputs import Output, text_of, words
 from mlrepro_nb.verify.compare.text import TOKEN, compare_text, masked, screen
 
-_ARROW = re.compile(r"^-{1,8}> ?\d+ (.*)$")
+_NUMBERED = re.compile(r"^(?:(-{1,8}>)| {0,8}) ?\d+ (.*)$")
+"""A line of source in a traceback; an arrow points at the one where it stood."""
+_CLAUSE = re.compile(r"(?:except\b|finally\b|(?:async )?with\b)")
 _FRAME = re.compile(r"^(?:File |Cell |Input |/|~|[A-Za-z]:\\|<ipython-input)[^\n]{0,400}")
-_INSTALLED = re.compile(r"(?:site|dist)-packages|/lib/python3\.\d+/|<frozen |<__array_function__")
+_INSTALLED = re.compile(
+    # Of what is compiled the path is the one that it was built at.
+    r"(?:site|dist)-packages|/lib/python3\.\d+/|<frozen |<__array_function__|\.p(?:yx|xd|xi)\b"
+)
 _QUOTED = re.compile(r"'([^'\n]{1,200})'|\"([^\"\n]{1,200})\"|`([^`\n]{1,200})`")
 _CHAINED = re.compile(
     r"^(?:During handling of the above exception, another|The above exception was the direct cause)"
@@ -38,12 +45,14 @@ def compare_errors(before: Output | None, after: Output | None, context: Context
     if message.level == "different" and not _reworded(old, new, context):
         return differing(_raised(before), _raised(after), where="error", hints=message.hints)
     frames = _frames(before), _frames(after)
-    if frames[0] and frames[1] and frames[0] != frames[1]:
-        one, other = next(
-            ((a, b) for a, b in zip(*frames, strict=False) if a != b),
-            (f"{len(frames[0])} frames", f"{len(frames[1])} frames"),
-        )
-        return differing(f"raised at {one}", f"at {other}", where="error")
+    if frames[0] and frames[1]:
+        apart = [(a, b) for a, b in zip(*frames, strict=False) if not _same_place(a, b)]
+        if not apart and len(frames[0]) != len(frames[1]):
+            one, other = (f"{len(side)} frames" for side in frames)
+            return differing(f"raised at {one}", f"at {other}", where="error")
+        if apart:
+            one, other = (frame.line for frame in apart[0])
+            return differing(f"raised at {one}", f"at {other}", where="error")
     same = message.level == "bitwise" and before.get("traceback") == after.get("traceback")
     return EXACT if same else NEAR
 
@@ -88,7 +97,27 @@ def _told(message: str, context: Context) -> Counter[str]:
     return Counter([*quoted, *numbers])
 
 
-def _frames(error: Output) -> list[str]:
+class _Frame(msgspec.Struct):
+    """Where the notebook's or the project's own code stood."""
+
+    line: str
+    around: set[str]
+    """The lines that the traceback shows of that function."""
+
+
+def _same_place(one: _Frame, other: _Frame) -> bool:
+    """Whether two frames stood at one line.
+
+    Of an exception that no clause caught some versions of Python and IPython name the line
+    that raised it, others the last clause that it passed.
+    """
+    return one.line == other.line or any(
+        _CLAUSE.match(a.line) is not None and a.line in b.around and b.line in a.around
+        for a, b in ((one, other), (other, one))
+    )
+
+
+def _frames(error: Output) -> list[_Frame]:
     """Return the lines at which the notebook's and the project's own code stood.
 
     Of exceptions in a chain those of the last, which ended the cell: where the earlier ones
@@ -97,14 +126,17 @@ def _frames(error: Output) -> list[str]:
     traceback = error.get("traceback")
     if not isinstance(traceback, list):
         return []
-    found, own = [], True
+    found: list[_Frame] = []
+    around: set[str] = set()
+    own = True
     for line in screen("\n".join(map(text_of, traceback))[:1_000_000]).split("\n"):
-        arrow = _ARROW.match(line)
-        if arrow:
-            if own:
-                found.append(" ".join(arrow[1].split("#")[0].split())[:200])
+        if numbered := _NUMBERED.match(line):
+            text = " ".join(numbered[2].split("#")[0].split())[:200]
+            around.add(text)
+            if numbered[1] and own:
+                found.append(_Frame(line=text, around=around))
         elif _CHAINED.match(line):
-            found, own = [], True
+            found, around, own = [], set(), True
         elif _FRAME.match(line):
-            own = not _INSTALLED.search(line)
+            around, own = set(), not _INSTALLED.search(line)
     return found

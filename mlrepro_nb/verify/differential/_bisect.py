@@ -2,18 +2,21 @@
 
 What the recorded version gives is known, and what the installed one: each further run halves
 the releases between them. All that differs from the record besides is as recorded in them.
+A release that does not install, or fails where both of these do not, tells nothing: as with
+``git bisect skip`` another one is run instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from mlrepro_nb.connect import releases
 from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.model import Cause, Trial
-from mlrepro_nb.verify.attribute import Case
+from mlrepro_nb.verify._reference import raised
+from mlrepro_nb.verify.attribute import Case, Output
 from mlrepro_nb.verify.attribute.case import cause
 from mlrepro_nb.verify.attribute.environment import other_python, recorded_versions
 from mlrepro_nb.verify.differential._conditions import Held
@@ -53,6 +56,18 @@ def bisect(
     return trials
 
 
+_UNFINISHED = ("DeadKernelError", "TimeoutError")
+
+
+def _fraction(number: int) -> float:
+    """Return a place between 0 and 1, far from those of the numbers before: 1/2, 1/4, 3/4, 1/8."""
+    place, step = 0.0, 0.5
+    while number:
+        number, bit = divmod(number, 2)
+        place, step = place + bit * step, step / 2
+    return place
+
+
 class _Bisection:
     def __init__(
         self, case: Case, go: Go, same: Same, name: str, cells: list[int], runs: int, tell: Tell
@@ -75,14 +90,20 @@ class _Bisection:
         if listed is None:
             return self.trials
         # Where others have changed, too, it is to be seen that this one alone makes it different.
-        if len(self.base) > 1 and self._gives_the_recorded(self.after) is not False:
+        alone = self._gives_the_recorded(self.after) if len(self.base) > 1 else False
+        if alone is None:
+            self._say(f"with {self.name} {self.after} and all else as recorded it could not be "
+                      "run, so no release of it was tried")  # fmt: skip
+            return self.trials
+        if alone:
             self._say(f"with {self.name} {self.after} and all else as recorded it is as recorded "
                       f"nevertheless: not {self.name} alone changed it")  # fmt: skip
             return self.trials
         good, bad = self.before, self.after
-        left = listed
+        left, passed = listed, 0
         while left and self.runs > 0:
-            middle = left[len(left) // 2]
+            # Broken releases come in a row: what is tried next lies far from the last one.
+            middle = left[int(len(left) * _fraction(passed + 1))]
             self.tell(
                 f"bisecting {self.name}: between {good} and {bad}, {len(left)} "
                 f"release{'s' if left[1:] else ''} left"
@@ -92,11 +113,14 @@ class _Bisection:
             if told is None:
                 self.skipped.append(middle)
                 left = [version for version in left if version != middle]
+                passed += 1
             elif told:
-                good, left = middle, left[place + 1 :]
+                good, left, passed = middle, left[place + 1 :], 0
             else:
-                bad, left = middle, left[:place]
-        self._tell(good, bad, left)
+                bad, left, passed = middle, left[:place], 0
+        listed = [self.before, *listed, self.after]
+        between = listed[listed.index(good) + 1 : listed.index(bad)]
+        self._tell(good, bad, left, [version for version in between if version in self.skipped])
         return self.trials
 
     def _between(self) -> list[str] | None:
@@ -122,7 +146,7 @@ class _Bisection:
         return fitting if one < other else fitting[::-1]
 
     def _gives_the_recorded(self, version: str | None) -> bool | None:
-        """Run with a version: whether all cells are as recorded; None where it cannot be run."""
+        """Run with a version: whether all cells are as recorded; None where that cannot be told."""
         self.runs -= 1
         conditions = ("environment", f"{self.name}=={version}")
         why = f"which release of {self.name} changed it"
@@ -132,6 +156,9 @@ class _Bisection:
         except MlreproError as error:
             self.trials.append(Trial(conditions=conditions, why=why, problem=error.message))
             return None
+        if broken := self._broken(outputs):
+            self.trials.append(Trial(conditions=conditions, why=why, problem=broken))
+            return None
         restored = [
             cell for cell in self.cells
             if self.same(cell, list(self.case.cells[cell].reference), outputs.get(cell, []))
@@ -139,15 +166,35 @@ class _Bisection:
         self.trials.append(Trial(conditions=conditions, why=why, told=tuple(restored)))
         return len(restored) == len(self.cells)
 
-    def _tell(self, good: str, bad: str, left: list[str]) -> None:
+    def _broken(self, outputs: Mapping[int, list[Output]]) -> str | None:
+        """Say what fails in a run that fails neither in the reference nor as it is here."""
+        needed = {up for cell in self.cells for up in self.case.flow.upstream(cell)}
+        for index in sorted(needed | set(self.cells)):
+            seen = self.case.cells[index]
+            if index not in outputs:
+                if index in self.cells and (seen.error or {}).get("ename") not in _UNFINISHED:
+                    return f"cell {index} was not reached"
+                continue
+            known = {e.get("ename") for e in (raised(seen.reference), seen.error,
+                                              raised(seen.outputs)) if e}  # fmt: skip
+            error = raised(outputs[index])
+            if error is not None and error.get("ename") not in known:
+                return f"cell {index} raised {error.get('ename')}: {error.get('evalue')}"[:200]
+        return None
+
+    def _tell(self, good: str, bad: str, left: list[str], between: list[str]) -> None:
         count = len(self.trials)
         ran = f"{count} run{'' if count == 1 else 's'}" if count else (
             "no release lies between"
         )  # fmt: skip
-        skipped = f"; {', '.join(self.skipped)} could not be run" if self.skipped else ""
+        rest = [version for version in self.skipped if left or version not in between]
+        skipped = f"; {', '.join(rest)} could not be run" if rest else ""
         if left:
             said = (f"{self.name} {good} still gives it as recorded, {bad} does not; "
                     f"{len(left)} releases between them were not tried")  # fmt: skip
+        elif between:
+            said = (f"{self.name} {good} still gives it as recorded, {bad} does not; "
+                    f"{', '.join(between)} between them could not be run")  # fmt: skip
         else:
             said = (f"{self.name} {bad} is the release that changed it, {good} gives it as "
                     "recorded")  # fmt: skip

@@ -31,6 +31,13 @@ def applied(nb: Any, edits: Sequence[Edit]) -> Any:
             before.setdefault(edit.cell, []).append(new)
         elif edit.action == "order":
             order = list(edit.order)
+        elif edit.action == "kernel":
+            language = "python"
+            made.metadata["kernelspec"] = {
+                "name": edit.source, "display_name": "Python 3", "language": language,
+            }  # fmt: skip
+            if edit.cause == "python2":
+                made.metadata.pop("language_info", None)
     made.cells = [cell for index in order for cell in (*before.get(index, ()), cells[index])]
     if before:
         made.nbformat, made.nbformat_minor = 4, max(5, made.get("nbformat_minor", 5))
@@ -38,6 +45,18 @@ def applied(nb: Any, edits: Sequence[Edit]) -> Any:
             if "id" not in cell:
                 cell["id"] = f"cell-{number}"
     return made
+
+
+def origins(total: int, edits: Sequence[Edit]) -> list[int | None]:
+    """Return for each cell of the copy which cell it was; None of one that was inserted."""
+    order = list(range(total))
+    inserted: dict[int, int] = {}
+    for edit in edits:
+        if edit.action == "insert" and edit.cell is not None:
+            inserted[edit.cell] = inserted.get(edit.cell, 0) + 1
+        elif edit.action == "order":
+            order = list(edit.order)
+    return [place for index in order for place in (*[None] * inserted.get(index, 0), index)]
 
 
 def source_diff(one: Any, other: Any, names: tuple[str, str]) -> str:

@@ -12,10 +12,11 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
 
     cause: str
     """The kind of the cause that it is for."""
-    action: Literal["replace", "insert", "order", "outputs", "require", "kernel"]
+    action: Literal["replace", "insert", "order", "outputs", "require", "kernel", "environment"]
     """Another source for a cell; a new cell before one; all cells in another order; outputs
     made anew; a requirement (`source`) that goes into a file beside the copy; an installed kernel
-    (`source`) instead of the one that the notebook names."""
+    (`source`) instead of the one that the notebook names; an environment as of a moment
+    (`source`)."""
     cell: int | None = None
     source: str = ""
     order: tuple[int, ...] = ()

@@ -9,10 +9,12 @@ from mlrepro_nb.capture import MASK
 from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import Case
+from mlrepro_nb.verify.attribute.interfaces import import_folder
 from mlrepro_nb.verify.attribute.order import executed_order
 from mlrepro_nb.verify.attribute.state import gone
 from mlrepro_nb.verify.repair._code import relative_paths, seeded, sorted_sources
 from mlrepro_nb.verify.repair._edits import Edit, Proposal, Refusal
+from mlrepro_nb.verify.repair._kernel import ported
 
 _STALE = frozenset(
     {"edited-output", "edited-after-run", "repeated-execution", "shifted-stream", "skipped-cell",
@@ -212,8 +214,28 @@ def _with_outputs(
     return both
 
 
-def _require(_: Case, cause: Cause, __: dict[int, str], ___: int) -> Found:
+def _port(_: Case, cause: Cause, sources: dict[int, str], __: int) -> Found:
+    if cause.cell is None:
+        return "its cells run, and what they give in Python 3 is for a person to judge"
+    source = sources[cause.cell]
+    new = ported(source)
+    if new is None:
+        return "2to3 is not there: pip install fissix"
+    if new == source:
+        return "2to3 finds nothing in it to change"
+    what = f"Cell {cause.cell} is ported to Python 3 by 2to3."
+    return [Edit(cause=cause.kind, action="replace", cell=cause.cell, source=new, what=what)]
+
+
+def _require(case: Case, cause: Cause, sources: dict[int, str], __: int) -> Found:
     wanted = cause.requirement
+    own = import_folder(case, cause.subject) if wanted is None else None
+    if own is not None:
+        text = f"import sys\nsys.path.insert(0, {own!r})"
+        what = f"A first cell lets modules be imported from {own}, where {cause.subject} is."
+        return [Edit(
+            cause=cause.kind, action="insert", cell=min(sources, default=0), source=text, what=what,
+        )]  # fmt: skip
     if wanted is None:
         return "it is the environment that is another, not the notebook"
     what = f"{wanted} is required, in a file beside the copy."
@@ -235,6 +257,7 @@ _REPAIRS: dict[str, Callable[[Case, Cause, dict[int, str], int], Found]] = {
         "the project has no file of that name",
     ),
     "undeclared-dependency": _require,
+    "python2": _port,
     "version-drift": _require,
     "api-change": _require,
     "hash-seed": _SORT,

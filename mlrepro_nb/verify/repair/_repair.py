@@ -1,24 +1,35 @@
-"""The repaired copy: written, run and verified."""
+"""The repaired copy: written, run and verified, in rounds."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mlrepro_nb.errors import ToolError, UsageError
-from mlrepro_nb.execute import missing_kernel, read_notebook
+from mlrepro_nb.errors import MlreproError, ToolError, UsageError
+from mlrepro_nb.execute import read_notebook
+from mlrepro_nb.execute.overlay import normal
 from mlrepro_nb.model import REPRODUCED, Verification
 from mlrepro_nb.store import write_atomically
+from mlrepro_nb.verify._dated import date_of
+from mlrepro_nb.verify._reference import locate
 from mlrepro_nb.verify._verify import verify
 from mlrepro_nb.verify.attribute import Case
-from mlrepro_nb.verify.repair._apply import applied, source_diff
-from mlrepro_nb.verify.repair._edits import Edit, Refusal
+from mlrepro_nb.verify.repair._apply import applied, origins, source_diff
+from mlrepro_nb.verify.repair._edits import Edit, Proposal, Refusal
+from mlrepro_nb.verify.repair._kernel import with_kernel
 from mlrepro_nb.verify.repair._propose import propose
 
-_ROUNDS = 5
+_ROUNDS = 8
+"""Of proposing and verifying: what is repaired may hide what is broken below it."""
+
+
+_OF_ITS_TIME = frozenset({
+    "api-change", "exception", "kernelspec", "python2", "undeclared-dependency", "version-drift",
+})  # fmt: skip
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +51,8 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
 
 def verify_and_repair(target: str | Path, *, output: Path | None = None, **options: Any) -> Repair:
     """Verify a notebook, and write a repaired copy of it if it does not reproduce.
+
+    As long as the copy fails, what it then fails of is repaired as well.
 
     Parameters
     ----------
@@ -67,93 +80,218 @@ def verify_and_repair(target: str | Path, *, output: Path | None = None, **optio
     before = verify(path, **options, observe=cases.append)
     if before.verdict in REPRODUCED:
         return Repair(before=before)
-    nb = read_notebook(path)
-    if not cases:
-        return _with_kernel(nb, place, before, options)
-    proposal = propose(cases[0], before.causes, len(nb.cells))
-    if not proposal.edits:
-        return Repair(before=before, refused=proposal.refused)
-    fixed = applied(nb, proposal.edits)
-    _write(place, fixed)
-    anew = any(edit.action == "outputs" for edit in proposal.edits)
-    wanted = [edit.source for edit in proposal.edits if edit.action == "require"]
-    edits, refused = list(proposal.edits), list(proposal.refused)
-    once = {**options, "reruns": 0}
-    try:
-        after, pins, more = _with_all(place, once, wanted)
-    except ToolError as error:
-        if not wanted:
-            raise
-        # Without uv or the index the copy is still worth a look.
-        needed = [edit for edit in edits if edit.action == "require"]
-        refused += [
-            Refusal(cause=edit.cause, cell=edit.cell, subject=edit.source, why=error.message)
-            for edit in needed
-        ]
-        after, pins, more = verify(place, **once), wanted, []
-    edits += more
-    file = place.with_name(f"{place.stem}.requirements.txt") if pins else None
-    if file is not None:
-        _put(file, "".join(f"{pin}\n" for pin in pins))
-    # With other sources the stored outputs may rightly be others: then those of a run from
-    # the top are its outputs, and whether they come again is the question.
-    if anew and after.verdict not in (*REPRODUCED, "failed") and after.executed:
-        _take_outputs(fixed, read_notebook(Path(after.executed)))
-        _write(place, fixed)
-        after = verify(place, **once, requirements=pins)
-    diff = source_diff(nb, fixed, (path.name, place.name))
-    if file is not None:
-        lines = [f"{pin}\n" for pin in pins]
-        diff += "".join(difflib.unified_diff([], lines, "/dev/null", file.name))
+    copy = _Copy(path, place, {**options, "reruns": 0})
+    proposal = (
+        propose(cases[0], before.causes, copy.size) if cases else with_kernel(copy.nb, before)
+    )
+    after: Verification | None = None
+    for _ in range(_ROUNDS):
+        if not copy.take(proposal):
+            break
+        after = copy.verified()
+        if after.verdict != "failed" or copy.case is None:
+            break
+        proposal = propose(copy.case, after.causes, copy.size)
+    if _of_its_time(after or before):
+        after = copy.as_of_then() or after
+    if after is None:
+        return Repair(before=before, refused=tuple(copy.refused))
+    file = copy.requirements()
+    after = copy.with_outputs(after)
+    # What was refused in one round may have gone with what another one repaired.
+    left = {cause.kind for cause in after.causes}
     return Repair(
-        before=before, edits=tuple(edits), refused=tuple(refused), diff=diff, fixed=str(place),
-        requirements=None if file is None else str(file), after=after,
+        before=before, edits=tuple(copy.edits), diff=copy.diff(),
+        refused=tuple(refusal for refusal in copy.refused if refusal.cause in left),
+        fixed=str(place), requirements=None if file is None else str(file), after=after,
     )  # fmt: skip
 
 
-def _with_kernel(nb: Any, place: Path, before: Verification, options: dict[str, Any]) -> Repair:
-    """Have a copy name an installed kernel of the same language, where its own is missing."""
-    missing = missing_kernel(nb)
-    if missing is None or missing.substitute is None:
-        return Repair(before=before, refused=tuple(
-            Refusal(cause=cause.kind, cell=None, subject=cause.subject, why=cause.fix)
-            for cause in before.causes
-        ))  # fmt: skip
-    nb.metadata["kernelspec"] = {
-        "name": missing.substitute, "display_name": "Python 3", "language": missing.language,
-    }  # fmt: skip
-    _write(place, nb)
-    what = f"It names the kernel {missing.substitute}, which is installed, not {missing.name}."
-    edit = Edit(cause="kernelspec", action="kernel", source=missing.substitute, what=what)
-    after = verify(place, **{**options, "reruns": 0})
-    diff = f"-kernelspec: {missing.name}\n+kernelspec: {missing.substitute}\n"
-    return Repair(before=before, edits=(edit,), diff=diff, fixed=str(place), after=after)
+class _Copy:
+    """The copy of a notebook as it is repaired."""
 
+    def __init__(self, path: Path, place: Path, options: dict[str, Any]) -> None:
+        self.path, self.place, self.options = path, place, options
+        self.original = read_notebook(path)
+        self.name = path.name
+        self.nb = read_notebook(path)
+        self.origins: list[int | None] = list(range(self.size))
+        self.edits: list[Edit] = []
+        self.refused: list[Refusal] = []
+        self.wanted: list[str] = []
+        self.pins: list[str] = []
+        self.case: Case | None = None
 
-def _with_all(
-    place: Path, options: dict[str, Any], wanted: list[str]
-) -> tuple[Verification, list[str], list[Edit]]:
-    """Verify a copy with what it requires; what it then turns out to lack is added.
+    @property
+    def size(self) -> int:
+        """How many cells it has."""
+        return len(self.nb.cells)
 
-    Returns the exact pins, and the edits that were added: an import that failed hides the
-    next one of its cell.
-    """
-    more: list[Edit] = []
-    for _ in range(_ROUNDS):
+    def take(self, proposal: Proposal) -> bool:
+        """Carry out what is new of a proposal; say whether anything was."""
+        for refusal in proposal.refused:
+            told = msgspec.structs.replace(refusal, cell=self._was(refusal.cell))
+            if told not in self.refused:
+                self.refused.append(told)
+        new = [edit for edit in proposal.edits if self._told(edit) not in self.edits]
+        needed = [e.source for e in new if e.action == "require" and self._require(e.source)]
+        changing = [edit for edit in new if edit.action not in ("require", "outputs")]
+        # Outputs are made anew at the end, and only if something is to be run.
+        if not (needed or changing or (new and not self.edits)):
+            return False
+        fixed = applied(self.nb, new)
+        self.edits += [self._told(edit) for edit in new]
+        places = origins(self.size, new)
+        self.origins = [None if place is None else self.origins[place] for place in places]
+        self.nb = fixed
+        _write(self.place, fixed)
+        return True
+
+    def _was(self, cell: int | None) -> int | None:
+        return None if cell is None else self.origins[cell]
+
+    def _told(self, edit: Edit) -> Edit:
+        """Return an edit with its cells as they are counted in the original."""
+        order = tuple(was for n in edit.order if (was := self.origins[n]) is not None)
+        return msgspec.structs.replace(edit, cell=self._was(edit.cell), order=order)
+
+    def _require(self, requirement: str) -> bool:
+        """Add a requirement; of two versions of one distribution the older one has both names."""
+        same = [w for w in self.wanted if normal(w) == normal(requirement)]
+        if same and not _older(requirement, same[0]):
+            return False
+        self.wanted = [w for w in self.wanted if w not in same] + [requirement]
+        return True
+
+    def verified(self) -> Verification:
+        """Run it with what it requires; what cannot be installed is refused, one by one."""
+        kept: list[str] = []
+        try:
+            return self._run(self.wanted)
+        except ToolError as error:
+            if not self.wanted:
+                raise
+            tried, why = self.wanted, error
+        for requirement in tried if len(tried) > 1 else ():
+            try:
+                found = self._run([*kept, requirement])
+            except ToolError as error:  # noqa: PERF203 - one must not cost the others
+                why = error
+            else:
+                kept.append(requirement)
+        self.wanted = kept
+        for requirement in tried:
+            if requirement not in kept:
+                edit = next(e for e in self.edits if e.source == requirement)
+                self.refused.append(Refusal(
+                    cause=edit.cause, cell=edit.cell, subject=requirement, why=why.message,
+                ))  # fmt: skip
+        # Without uv or the index the copy is still worth a look.
+        return found if kept and tried[-1] in kept else self._run(kept)
+
+    def _run(self, wanted: Sequence[str]) -> Verification:
         cases: list[Case] = []
-        after = verify(place, **options, requirements=wanted, observe=cases.append)
-        new = [
-            Edit(cause=cause.kind, action="require", cell=cause.cell, source=lacking,
-                 what=f"{lacking} is required, too.")
-            for cause in after.causes
-            if cause.kind == "undeclared-dependency"
-            and (lacking := cause.requirement) is not None and lacking not in wanted
-        ]  # fmt: skip
-        if not new:
-            break
-        more += new
-        wanted = [*wanted, *(edit.source for edit in new)]
-    return after, list(cases[0].installed) if cases else wanted, more
+        after = verify(self.place, **self.options, requirements=list(wanted), observe=cases.append)
+        self.case = cases[0] if cases else None
+        self.pins = list(self.case.installed) if self.case is not None else list(wanted)
+        return after
+
+    def as_of_then(self) -> Verification | None:
+        """Run it with what the package index had when the notebook was last changed.
+
+        That is for what was written for libraries that are no more, and which no record tells.
+        Returns None where there is no such environment, or it fails in that one, too.
+        """
+        if not self._may_ask() or self.options.get("exclude_newer"):
+            return None
+        at, _ = date_of(locate(self.path, store=None, notebook=None, outputs=None))
+        moment = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+        if not self.place.exists():
+            _write(self.place, self.nb)
+        cases: list[Case] = []
+        try:
+            after = verify(
+                self.place, **{**self.options, "exclude_newer": moment}, observe=cases.append
+            )
+        except MlreproError:
+            after = None
+        if after is None or after.verdict == "failed" or not cases or cases[0].rerun is None:
+            if not self.edits:
+                self.place.unlink(missing_ok=True)
+            return None
+        environment = cases[0].rerun.environment
+        self.pins = [
+            f"{d.name}=={d.version}" for d in environment.distributions if d.origin == "index"
+        ]
+        self.edits = [edit for edit in self.edits if edit.action != "require"]
+        self.edits.append(Edit(
+            cause="version-drift", action="environment", source=moment,
+            what=f"It runs with Python {environment.python} and what the package index had on "
+            f"{moment[:10]}: mlrepro verify {self.place.name} --exclude-newer {moment}",
+        ))  # fmt: skip
+        self.options["exclude_newer"] = moment
+        return after
+
+    def _may_ask(self) -> bool:
+        asked = self.options.get("index")
+        limits = self.options.get("limits")
+        recorded = self.options.get("environment", "current") == "recorded"
+        offline = limits is not None and limits.offline
+        return not recorded and bool(not offline if asked is None else asked)
+
+    def requirements(self) -> Path | None:
+        """Write what is to be installed into a file beside it."""
+        if not self.pins:
+            return None
+        file = self._file()
+        _put(file, "".join(f"{pin}\n" for pin in self.pins))
+        return file
+
+    def _file(self) -> Path:
+        return self.place.with_name(f"{self.place.stem}.requirements.txt")
+
+    def with_outputs(self, after: Verification) -> Verification:
+        """Give it the outputs of its own run, and verify that, where its outputs were stale."""
+        anew = any(edit.action == "outputs" for edit in self.edits)
+        # With other sources the stored outputs may rightly be others: then those of a run from
+        # the top are its outputs, and whether they come again is the question.
+        if not anew or after.verdict in (*REPRODUCED, "failed") or not after.executed:
+            return after
+        _take_outputs(self.nb, read_notebook(Path(after.executed)))
+        _write(self.place, self.nb)
+        wanted = [] if self.options.get("exclude_newer") else self.pins
+        return verify(self.place, **self.options, requirements=wanted)
+
+    def diff(self) -> str:
+        """Return what it differs in from the original, and what it requires."""
+        told = source_diff(self.original, self.nb, (self.name, self.place.name))
+        named = [(nb.metadata.get("kernelspec") or {}).get("name") for nb in
+                 (self.original, self.nb)]  # fmt: skip
+        if named[0] != named[1]:
+            told = f"-kernelspec: {named[0]}\n+kernelspec: {named[1]}\n{told}"
+        if self.pins:
+            lines = [f"{pin}\n" for pin in self.pins]
+            told += "".join(difflib.unified_diff([], lines, "/dev/null", self._file().name))
+        return told
+
+
+def _of_its_time(found: Verification) -> bool:
+    """Whether a notebook fails, and only of what other libraries or another Python would give."""
+    kinds = {cell.cause.kind for cell in found.cells if cell.verdict == "failed" and cell.cause}
+    return bool(kinds) and kinds <= _OF_ITS_TIME
+
+
+def _older(one: str, other: str) -> bool:
+    """Whether an exact pin is of an older version than another, or says more than a bare name."""
+    from packaging.version import InvalidVersion, Version
+
+    versions = [text.partition("==")[2] for text in (one, other)]
+    if not versions[0] or not versions[1]:
+        return bool(versions[0])
+    try:
+        return Version(versions[0]) < Version(versions[1])
+    except InvalidVersion:
+        return False
 
 
 def _take_outputs(nb: Any, executed: Any) -> None:

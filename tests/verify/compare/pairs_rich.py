@@ -167,6 +167,10 @@ def plots():
         "curve with float noise": (drawn(), drawn(y=(1, 3 + 1e-13, 2))),
         "drawing": (drawn(kind="svg"), drawn(kind="svg", again=1)),
         "picture in a page": (html(), html()),
+        "the still of a video that is shown by a page": (
+            shown(image__jpeg=jpeg(92)["data"]["image/jpeg"], text__html="<iframe src='v'>"),
+            shown(text__html="<iframe src='v'>"),
+        ),
     }
     real = {
         "another curve": (drawn(), drawn(y=(1, 3, 2.2))),
@@ -179,6 +183,10 @@ def plots():
         "drawing's curve": (drawn(kind="svg"), drawn(kind="svg", y=(1, 3, 2.01))),
         "drawing's title": (drawn(kind="svg", title="a 1"), drawn(kind="svg", title="a 2")),
         "picture in a page changed": (html(), html(y=(1, 3, 2.2))),
+        "another video": (
+            shown(image__jpeg=jpeg(92)["data"]["image/jpeg"], text__html="<iframe src='v'>"),
+            shown(text__html="<iframe src='w'>"),
+        ),
         "picture gone": (drawn(), shown(text__plain="<Figure size 640x480>")),
     }
     return benign, real
@@ -319,6 +327,11 @@ CELL = "\x1b[0;36mCell \x1b[0;32mIn[{n}], line 2\x1b[0m\n\x1b[1;32m      1\x1b[0
 INSTALLED = "File \x1b[0;32m{root}/lib/python3.11/site-packages/p/q.py:{n}\x1b[0m, in \x1b[0;36mf\x1b[0m\n\x1b[0;32m---> {n}\x1b[0m {line}"
 
 
+TRIED = (
+    "<ipython-input-1-ab> in f(a)\n      2     try:\n{a} 3         g(a)\n{b} 4     except OSError:"
+)
+
+
 @cache
 def failures():
     benign = {
@@ -362,6 +375,29 @@ def failures():
             )
             for n, line in ((5, "1 / 0"), (9, "except ZeroDivisionError:"))
         ),
+        "frames of what is compiled": (
+            error(
+                "ValueError",
+                "no",
+                CELL.format(n=1, line="f(1)"),
+                "pandas/_libs/properties.pyx in pandas._libs.properties.set()\n",
+            ),
+            error(
+                "ValueError",
+                "no",
+                CELL.format(n=1, line="f(1)"),
+                "File \x1b[0;32mpandas/_libs/properties.pyx:69\x1b[0m, in set()\n"
+                "---> 69 'Could not get source'",
+            ),
+        ),
+        "a clause that the exception passed": (
+            error(
+                "TypeError", "no", CELL.format(n=1, line="f(1)"), TRIED.format(a="---->", b="     ")
+            ),
+            error(
+                "TypeError", "no", CELL.format(n=1, line="f(1)"), TRIED.format(a="     ", b="---->")
+            ),
+        ),
         "another Python's path": (
             error(
                 "FileNotFoundError", "[Errno 2] No such file or directory: '/tmp/tmpab12cd/x.csv'"
@@ -382,6 +418,19 @@ def failures():
         "raised by another line": (
             error("KeyError", "'a'", CELL.format(n=5, line="d['a']")),
             error("KeyError", "'a'", CELL.format(n=5, line="e['a']")),
+        ),
+        "raised by a module of the project's own": (
+            error("KeyError", "'a'", CELL.format(n=5, line="f()")),
+            error(
+                "KeyError",
+                "'a'",
+                CELL.format(n=5, line="f()"),
+                "File \x1b[0;32m/work/own.py:2\x1b[0m, in f()\n----> 2 d['a']",
+            ),
+        ),
+        "raised in a clause of something else": (
+            error("KeyError", "'a'", CELL.format(n=5, line="d['a']")),
+            error("KeyError", "'a'", CELL.format(n=5, line="with open(name) as file:")),
         ),
         "no error any more": (error("KeyError", "'a'"), []),
     }

@@ -80,6 +80,17 @@ def test_what_is_lost_is_hinted():
     assert "order" in compare_cell(*map(outputs, streams()[1]["displays in another order"])).hints
 
 
+def test_a_table_that_is_laid_out_otherwise_is_not_lost():
+    import pandas as pd
+    from pairs_rich import of
+
+    data = pd.DataFrame({"group": list("aabb"), "value": [1.0, 2, 3, 4], "other": [5.0, 6, 7, 8]})
+    wide = data.groupby("group").describe()
+    found = compare_cell([of(wide.stack(level=1))], [of(wide)])
+    assert found.level == "different"
+    assert "lost" not in found.hints
+
+
 def test_warnings_that_come_and_go_are_noted():
     pairs = streams()[0]
     assert compare_cell(*map(outputs, pairs["a new warning"])).notes == (

@@ -7,6 +7,7 @@ import nbformat.v4 as v4
 import pytest
 
 from mlrepro_nb.connect import releases
+from mlrepro_nb.execute import Limits
 from mlrepro_nb.model import REPRODUCED, Distribution
 from mlrepro_nb.verify import verify, verify_and_repair
 from mlrepro_nb.verify.attribute import Case, Seen
@@ -97,6 +98,29 @@ def test_what_is_missing_is_installed_for_the_copy_only(tmp_path, monkeypatch):
     assert done.after.verdict in REPRODUCED
     assert (tmp_path / "a.fixed.requirements.txt").read_text() == "demo-one==1.5\ndemo-two==2.5\n"
     assert sum(edit.action == "require" for edit in done.edits) == 2
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_notebook_without_a_network_may_still_have_its_fix_installed(tmp_path, monkeypatch, asks):
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "UV_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    path = drift.write(tmp_path / "a.ipynb", "import demo_one", "print(demo_one.value)")
+    nb = nbformat.read(path, as_version=4)
+    nb.cells[1].execution_count = 2
+    nb.cells[1].outputs = [v4.new_output("stream", name="stdout", text="1\n")]
+    nbformat.write(nb, path)
+    with served() as index:
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("PIP_INDEX_URL", index.url)
+        releases.forget()
+        index.add("demo-one", "1.5", {"demo_one.py": "value = 1\n"})
+        limits = Limits(offline=True)
+        done = verify_and_repair(path, limits=limits, index=True if asks else None)
+        releases.forget()
+    assert (done.after.verdict in REPRODUCED) == asks
+    assert [refusal.subject for refusal in done.refused] == ([] if asks else ["demo-one"])
 
 
 # --- the bisection alone
@@ -191,6 +215,55 @@ def test_a_release_that_cannot_be_run_is_passed_over_and_named(tmp_path, index):
     assert "could not be run" in case.confirmed[0][0].evidence
     assert "demo 1.20 is the release that changed it" in case.confirmed[0][0].evidence
     assert [t.problem for t in trials if t.conditions[1] == "demo==1.16"] == ["it does not install"]
+
+
+def an_error(name):
+    return {"output_type": "error", "ename": name, "evalue": "", "traceback": []}
+
+
+def test_a_release_that_fails_in_another_way_is_passed_over_too(tmp_path, index):
+    """It installs, and then it cannot be imported: nobody knows what it would have given."""
+    case = a_case(tmp_path, before="1.1", after="1.32")
+    plain = runs_of("1.20")
+
+    def go(held):
+        number = int(held.versions["demo"].partition(".")[2])
+        return {0: [an_error("ImportError")]} if 12 <= number <= 18 else plain(held)
+
+    trials = bisect(case, go, same)
+    assert "demo 1.20 is the release that changed it" in case.confirmed[0][0].evidence
+    assert "1.16" in case.confirmed[0][0].evidence
+    problems = {t.conditions[1]: t.problem for t in trials}
+    assert "ImportError" in problems["demo==1.16"]
+    assert problems["demo==1.20"] is None
+
+
+def test_where_only_such_releases_are_left_none_of_them_is_blamed(tmp_path, index):
+    case = a_case(tmp_path, before="1.1", after="1.32")
+    plain = runs_of("1.16")
+    broken = {"1.14", "1.15", "1.16"}
+
+    def go(held):
+        return {} if held.versions["demo"] in broken else plain(held)
+
+    bisect(case, go, same)
+    (found,) = case.confirmed[0]
+    assert "is the release that changed it" not in found.evidence
+    assert "demo 1.13 still gives it as recorded, 1.18 does not" in found.evidence
+    assert "1.14, 1.15, 1.16 between them could not be run" in found.evidence
+    assert found.requirement == "demo==1.13"
+
+
+def test_the_failure_that_is_asked_about_is_no_reason_to_pass_a_release_over(tmp_path, index):
+    case = a_case(tmp_path, before="1.1", after="1.32")
+    case.cells[0].error = an_error("AttributeError")
+
+    def go(held):
+        gone = int(held.versions["demo"].partition(".")[2]) >= 9
+        return {0: [an_error("AttributeError")] if gone else []}
+
+    bisect(case, go, same)
+    assert "demo 1.9 is the release that changed it" in case.confirmed[0][0].evidence
 
 
 def test_the_runs_are_limited(tmp_path, index):

@@ -1,10 +1,13 @@
 """Repairs are pure: from a case and its causes to edits, and from edits to a notebook."""
 
 import nbformat.v4 as v4
+import pytest
 
 from mlrepro_nb.verify.attribute import Case, Seen
 from mlrepro_nb.verify.attribute.case import cause
-from mlrepro_nb.verify.repair import applied, propose, source_diff
+from mlrepro_nb.verify.repair import Edit, applied, propose, source_diff
+from mlrepro_nb.verify.repair._apply import origins
+from mlrepro_nb.verify.repair._kernel import ported
 
 
 def case_of(folder, *sources, counts=None):
@@ -111,3 +114,57 @@ def test_the_difference_is_of_sources():
     other = v4.new_notebook(cells=[v4.new_code_cell("a = 2")])
     diff = source_diff(one, other, ("a.ipynb", "b.ipynb"))
     assert "-a = 1\n+a = 2\n" in diff
+
+
+def test_the_projects_own_package_is_put_on_the_path(tmp_path):
+    (tmp_path / "src" / "ours").mkdir(parents=True)
+    (tmp_path / "src" / "ours" / "__init__.py").write_text("")
+    (tmp_path / "examples").mkdir()
+    cells = {0: Seen(index=0, id=None, source="import ours", reference=(), stored=(), count=1,
+                     executed=True, compared=True)}  # fmt: skip
+    case = Case(cells, record=None, rerun=None, root=tmp_path, folder=tmp_path / "examples",
+                notebook=tmp_path / "examples" / "a.ipynb")  # fmt: skip
+    told = cause("undeclared-dependency", 0, "ours", "evidence", "fix")
+    (edit,) = propose(case, [told], 1).edits
+    assert (edit.action, edit.cell) == ("insert", 0)
+    assert edit.source == "import sys\nsys.path.insert(0, '../src')"
+
+
+PYTHON2 = """\
+%matplotlib inline
+import urllib2
+print "n:", 3
+files = !ls
+for key, value in d.iteritems():
+    print key
+"""
+
+
+def test_cells_of_python_2_are_ported(tmp_path):
+    cells, _ = fixed(tmp_path, "python2", 0, "syntax", PYTHON2)
+    assert cells == [
+        "%matplotlib inline\nimport urllib.request, urllib.error, urllib.parse\n"
+        'print("n:", 3)\nfiles = !ls\nfor key, value in d.items():\n    print(key)\n'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "function", "expected"),
+    [
+        ("print 'a', 1", False, "print('a', 1)"),
+        ("print('a', 1)", True, "print('a', 1)"),
+        ("print('a', file=f)", False, "print('a', file=f)"),
+        ("%%timeit\nxrange(3)", False, "%%timeit\nrange(3)"),
+        ("what is this", False, "what is this"),
+    ],
+)
+def test_what_is_ported_stays_as_it_is_otherwise(source, function, expected):
+    assert ported(source, function=function) == expected
+
+
+def test_the_cells_of_a_copy_are_known_by_where_they_were():
+    edits = [
+        Edit(cause="a", action="insert", cell=1, source="x", what=""),
+        Edit(cause="a", action="order", order=(1, 0, 2), what=""),
+    ]
+    assert origins(3, edits) == [None, 1, 0, 2]

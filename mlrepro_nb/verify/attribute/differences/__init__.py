@@ -32,6 +32,8 @@ from mlrepro_nb.verify.attribute.differences._surroundings import (
     version_shown,
     written_since,
 )
+from mlrepro_nb.verify.attribute.exceptions import cause_of_message
+from mlrepro_nb.verify.attribute.versioned import committed_since
 
 __all__ = [
     "cause_of_difference",
@@ -61,6 +63,7 @@ def cause_of_difference(case: Case, index: int) -> Cause | None:
 _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     edited_output,
     edited_source,
+    cause_of_message,
     self_overwrite,
     changed_data,
     local_edit,
@@ -77,6 +80,7 @@ _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     order.run_again_after,
     clock,
     written_since,
+    committed_since,
     variable,
     lost,
     remote,

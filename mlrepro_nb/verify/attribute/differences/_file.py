@@ -6,7 +6,7 @@ import re
 
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import order, recorded
-from mlrepro_nb.verify.attribute._fallback import older_python
+from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, Seen, cause
 from mlrepro_nb.verify.attribute.differences._shown import hints, shown
 from mlrepro_nb.verify.compare import contradictory

@@ -115,7 +115,8 @@ def _table(number: int, old: Table, new: Table, context: Context) -> Difference:
         return differing(
             f"table {number} of {old.shape}",
             new.shape,
-            hints={"lost"} if len(new.rows) < len(old.rows) else (),
+            # Laid out in another way it has as many values, in fewer rows.
+            hints={"lost"} if len(new.rows) < len(old.rows) and _values(new) < _values(old) else (),
         )
     for i, (row, row_new) in enumerate(zip(old.rows, new.rows, strict=True)):
         if row == row_new:
@@ -133,6 +134,14 @@ def _table(number: int, old: Table, new: Table, context: Context) -> Difference:
                 hints.add("order")
             return differing(_named(old, i, j) + cell.strip(), cell_new.strip(), hints=hints)
     return NEAR
+
+
+def _values(table: Table) -> int:
+    return sum(
+        bool(cell.strip()) and not head
+        for cells, heads in zip(table.rows, table.heads, strict=True)
+        for cell, head in zip(cells, heads, strict=True)
+    )
 
 
 def _measured(table: Table, row: int, column: int) -> bool:
