@@ -11,11 +11,14 @@ import importlib.util
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mlrepro_nb.connect import releases
 from mlrepro_nb.store import Store
+from tests.package_index import Index, served
 
 ROOT = Path(__file__).parent.parent
 
@@ -151,3 +154,17 @@ def project(repository: Path) -> Path:
 def store(repository: Path) -> Store:
     """The repository's store."""
     return Store.find(repository)
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    """A package index of this test's own, and nothing else."""
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "UV_")):
+            monkeypatch.delenv(name)
+    with served() as made:
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("PIP_INDEX_URL", made.url)
+        releases.forget()
+        yield made
+    releases.forget()

@@ -1,27 +1,11 @@
 """The index tells what there is of a distribution; of a wheel only parts are fetched."""
 
-import os
 import platform
 
 import pytest
 
 from mlrepro_nb.connect import releases
 from mlrepro_nb.errors import ToolError
-from tests.package_index import served
-
-
-@pytest.fixture
-def index(monkeypatch):
-    """An index of this test's own, and nothing else."""
-    for name in list(os.environ):
-        if name.startswith(("PIP_", "UV_")):
-            monkeypatch.delenv(name)
-    with served() as made:
-        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-        monkeypatch.setenv("PIP_INDEX_URL", made.url)
-        releases.forget()
-        yield made
-    releases.forget()
 
 
 @pytest.mark.parametrize("as_json", [True, False])

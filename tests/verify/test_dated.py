@@ -15,18 +15,6 @@ from mlrepro_nb.verify import verify, verify_and_repair
 from mlrepro_nb.verify._dated import date_of, requirements
 from mlrepro_nb.verify._reference import locate
 from tests.conftest import git
-from tests.package_index import served
-
-
-@pytest.fixture
-def index(monkeypatch):
-    """An index of this test's own."""
-    with served() as made:
-        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-        monkeypatch.setenv("PIP_INDEX_URL", made.url)
-        releases.forget()
-        yield made
-    releases.forget()
 
 
 def notebook(path, *sources, **metadata):

@@ -1,7 +1,5 @@
 """The distribution behind a broken import, and how it is known."""
 
-import os
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,19 +10,7 @@ from mlrepro_nb.verify.attribute import Case, Seen
 from mlrepro_nb.verify.attribute._declared import declared
 from mlrepro_nb.verify.attribute.history import binds, last_version
 from mlrepro_nb.verify.attribute.providers import provider
-from tests.package_index import served
 from tests.records import a_record
-
-
-@pytest.fixture
-def index(monkeypatch):
-    """An index of this test's own."""
-    with served() as made:
-        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-        monkeypatch.setenv("PIP_INDEX_URL", made.url)
-        releases.forget()
-        yield made
-    releases.forget()
 
 
 def case(folder, source, *, asks=False, record=None):

@@ -6,14 +6,12 @@ import nbformat
 import nbformat.v4 as v4
 import pytest
 
-from mlrepro_nb.connect import releases
 from mlrepro_nb.execute import Limits
 from mlrepro_nb.model import REPRODUCED, Distribution
 from mlrepro_nb.verify import verify, verify_and_repair
 from mlrepro_nb.verify.attribute import Case, Seen
 from mlrepro_nb.verify.attribute.environment import confirmed_drift
 from mlrepro_nb.verify.differential import bisect
-from tests.package_index import served
 from tests.records import a_cell, a_record
 from tests.verify.differential import drift
 
@@ -76,24 +74,16 @@ def test_a_pin_repairs_it_in_a_file_beside_the_copy(drifted):
     drifted.with_name("a.fixed.ipynb").unlink()
 
 
-def test_what_is_missing_is_installed_for_the_copy_only(tmp_path, monkeypatch):
+def test_what_is_missing_is_installed_for_the_copy_only(tmp_path, index):
     """An import that fails hides the next one of its cell, which is found in the next round."""
-    for name in list(os.environ):
-        if name.startswith(("PIP_", "UV_")):
-            monkeypatch.delenv(name)
     path = drift.write(tmp_path / "a.ipynb", "import demo_one, demo_two", "print(demo_two.value)")
     nb = nbformat.read(path, as_version=4)
     nb.cells[0].execution_count, nb.cells[1].execution_count = 1, 2
     nb.cells[1].outputs = [v4.new_output("stream", name="stdout", text="2\n")]
     nbformat.write(nb, path)
-    with served() as index:
-        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-        monkeypatch.setenv("PIP_INDEX_URL", index.url)
-        releases.forget()
-        index.add("demo-one", "1.5", {"demo_one.py": "value = 1\n"})
-        index.add("demo-two", "2.5", {"demo_two.py": "value = 2\n"})
-        done = verify_and_repair(path)
-        releases.forget()
+    index.add("demo-one", "1.5", {"demo_one.py": "value = 1\n"})
+    index.add("demo-two", "2.5", {"demo_two.py": "value = 2\n"})
+    done = verify_and_repair(path)
     assert done.before.verdict == "failed"
     assert done.after.verdict in REPRODUCED
     assert (tmp_path / "a.fixed.requirements.txt").read_text() == "demo-one==1.5\ndemo-two==2.5\n"
@@ -101,24 +91,17 @@ def test_what_is_missing_is_installed_for_the_copy_only(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("asks", [False, True])
-def test_a_notebook_without_a_network_may_still_have_its_fix_installed(tmp_path, monkeypatch, asks):
-    for name in list(os.environ):
-        if name.startswith(("PIP_", "UV_")):
-            monkeypatch.delenv(name)
+def test_a_notebook_without_a_network_may_still_have_its_fix_installed(
+    tmp_path, monkeypatch, index, asks
+):
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     path = drift.write(tmp_path / "a.ipynb", "import demo_one", "print(demo_one.value)")
     nb = nbformat.read(path, as_version=4)
     nb.cells[1].execution_count = 2
     nb.cells[1].outputs = [v4.new_output("stream", name="stdout", text="1\n")]
     nbformat.write(nb, path)
-    with served() as index:
-        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-        monkeypatch.setenv("PIP_INDEX_URL", index.url)
-        releases.forget()
-        index.add("demo-one", "1.5", {"demo_one.py": "value = 1\n"})
-        limits = Limits(offline=True)
-        done = verify_and_repair(path, limits=limits, index=True if asks else None)
-        releases.forget()
+    index.add("demo-one", "1.5", {"demo_one.py": "value = 1\n"})
+    done = verify_and_repair(path, limits=Limits(offline=True), index=True if asks else None)
     assert (done.after.verdict in REPRODUCED) == asks
     assert [refusal.subject for refusal in done.refused] == ([] if asks else ["demo-one"])
 
@@ -154,17 +137,13 @@ def a_case(folder, *, before, after, others=()):
 
 
 @pytest.fixture
-def index(monkeypatch):
-    with served() as made:
-        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-        monkeypatch.setenv("PIP_INDEX_URL", made.url)
-        releases.forget()
-        for number in range(33):
-            made.add("demo", f"1.{number}", {"demo.py": ""}, yanked=number == 17)
-        made.add("demo", "1.16.1rc1", {"demo.py": ""})
-        made.add("demo", "1.15.1", {"demo.py": ""}, tag="cp27-cp27mu-win32")
-        yield made
-    releases.forget()
+def demo(index):
+    """An index with many releases of a distribution."""
+    for number in range(33):
+        index.add("demo", f"1.{number}", {"demo.py": ""}, yanked=number == 17)
+    index.add("demo", "1.16.1rc1", {"demo.py": ""})
+    index.add("demo", "1.15.1", {"demo.py": ""}, tag="cp27-cp27mu-win32")
+    return index
 
 
 def runs_of(first_bad, broken=()):
@@ -187,7 +166,7 @@ def same(_, one, other):
 
 
 @pytest.mark.parametrize("first_bad", ["1.2", "1.16", "1.18", "1.32"])
-def test_it_halves_what_is_left(tmp_path, index, first_bad):
+def test_it_halves_what_is_left(tmp_path, demo, first_bad):
     case = a_case(tmp_path, before="1.1", after="1.32")
     trials = bisect(case, runs_of(first_bad), same)
     assert len(trials) <= 5
@@ -196,7 +175,7 @@ def test_it_halves_what_is_left(tmp_path, index, first_bad):
     assert not tried & {"demo==1.17", "demo==1.16.1rc1", "demo==1.15.1"}
 
 
-def test_an_older_version_is_bisected_the_other_way(tmp_path, index):
+def test_an_older_version_is_bisected_the_other_way(tmp_path, demo):
     case = a_case(tmp_path, before="1.30", after="1.4")
 
     def go(held):
@@ -208,7 +187,7 @@ def test_an_older_version_is_bisected_the_other_way(tmp_path, index):
     assert "demo 1.8 is the release that changed it, 1.9 gives" in case.confirmed[0][0].evidence
 
 
-def test_a_release_that_cannot_be_run_is_passed_over_and_named(tmp_path, index):
+def test_a_release_that_cannot_be_run_is_passed_over_and_named(tmp_path, demo):
     case = a_case(tmp_path, before="1.1", after="1.32")
     trials = bisect(case, runs_of("1.20", broken={"1.16", "1.18"}), same)
     assert "1.16" in case.confirmed[0][0].evidence
@@ -221,7 +200,7 @@ def an_error(name):
     return {"output_type": "error", "ename": name, "evalue": "", "traceback": []}
 
 
-def test_a_release_that_fails_in_another_way_is_passed_over_too(tmp_path, index):
+def test_a_release_that_fails_in_another_way_is_passed_over_too(tmp_path, demo):
     """It installs, and then it cannot be imported: nobody knows what it would have given."""
     case = a_case(tmp_path, before="1.1", after="1.32")
     plain = runs_of("1.20")
@@ -238,7 +217,7 @@ def test_a_release_that_fails_in_another_way_is_passed_over_too(tmp_path, index)
     assert problems["demo==1.20"] is None
 
 
-def test_where_only_such_releases_are_left_none_of_them_is_blamed(tmp_path, index):
+def test_where_only_such_releases_are_left_none_of_them_is_blamed(tmp_path, demo):
     case = a_case(tmp_path, before="1.1", after="1.32")
     plain = runs_of("1.16")
     broken = {"1.14", "1.15", "1.16"}
@@ -254,7 +233,7 @@ def test_where_only_such_releases_are_left_none_of_them_is_blamed(tmp_path, inde
     assert found.requirement == "demo==1.13"
 
 
-def test_the_failure_that_is_asked_about_is_no_reason_to_pass_a_release_over(tmp_path, index):
+def test_the_failure_that_is_asked_about_is_no_reason_to_pass_a_release_over(tmp_path, demo):
     case = a_case(tmp_path, before="1.1", after="1.32")
     case.cells[0].error = an_error("AttributeError")
 
@@ -266,20 +245,20 @@ def test_the_failure_that_is_asked_about_is_no_reason_to_pass_a_release_over(tmp
     assert "demo 1.9 is the release that changed it" in case.confirmed[0][0].evidence
 
 
-def test_the_runs_are_limited(tmp_path, index):
+def test_the_runs_are_limited(tmp_path, demo):
     case = a_case(tmp_path, before="1.1", after="1.32")
     assert len(bisect(case, runs_of("1.20"), same, runs=2)) == 2
     assert "were not tried" in case.confirmed[0][0].evidence
 
 
-def test_one_that_did_not_change_it_alone_is_not_blamed_for_a_release(tmp_path, index):
+def test_one_that_did_not_change_it_alone_is_not_blamed_for_a_release(tmp_path, demo):
     case = a_case(tmp_path, before="1.1", after="1.32", others=("other",))
     (trial,) = bisect(case, lambda _: {0: []}, same)
     assert trial.conditions == ("environment", "demo==1.32")
     assert "not demo alone changed it" in case.confirmed[0][0].evidence
 
 
-def test_progress_is_told(tmp_path, index):
+def test_progress_is_told(tmp_path, demo):
     said = []
     bisect(a_case(tmp_path, before="1.1", after="1.4"), runs_of("1.3"), same, tell=said.append)
     assert said[0] == "bisecting demo: between 1.1 and 1.4, 2 releases left"
