@@ -82,7 +82,12 @@ def test_loading_imports_no_heavy_library(kernel: Callable) -> None:
     k.run("import sys; before = set(sys.modules)")
     k.run(LOAD)
     k.run("x = 1")
-    time.sleep(1)  # what is surveyed in the background is, too
+    # What is surveyed in the background counts, too: not before that is done.
+    for _ in range(600):
+        (session,) = k.store().sessions()
+        if "hardware" in [kind for kind, _ in k.store().events(session.id)]:
+            break
+        time.sleep(0.1)
     added = k.run("print(*{name.split('.')[0] for name in set(sys.modules) - before})")["text"]
     heavy = {
         "numpy", "pandas", "requests", "papermill", "nbclient", "nbformat", "mlflow", "kubernetes",

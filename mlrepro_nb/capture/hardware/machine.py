@@ -17,15 +17,24 @@ _FLAGS = frozenset(_FLAG_NAMES.split())
 
 def machine() -> dict[str, Any]:
     """Return the machine's description, JSON-able as `model.Hardware`, without GPUs."""
-    import psutil
-
     name, flags = _cpu()
     return {
         "cpu": name,
         "cores": _cores(),
         "flags": sorted(flags & _FLAGS),
-        "memory": min(psutil.virtual_memory().total, _memory_limit() or 1 << 62),
+        "memory": min(_memory(), _memory_limit() or 1 << 62),
     }
+
+
+def _memory() -> int:
+    """Return the machine's bytes of memory."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) << 10 for line in lines if line[:9] == "MemTotal:")
+    except (OSError, ValueError, StopIteration):
+        import psutil  # where there is no /proc; a kernel need not carry it elsewhere
+
+        return int(psutil.virtual_memory().total)
 
 
 def container_peak() -> int | None:
