@@ -123,7 +123,7 @@ def import_folder(case: Case, top: str) -> str | None:
     if path is None:
         return None
     folder = (case.root / path).parent
-    if path.name == "__init__.py" and path.stem != top:
+    if path.name == "__init__.py":
         folder = folder.parent
     # Beside the notebook it was found already, and something else is wrong with it.
     return None if folder == case.folder else _relative(folder, case.folder)

@@ -19,6 +19,7 @@ ip                  iproute2
 iptables            iptables
 openssl             openssl
 podman              podman
+zstd                zstd
 strace              strace
 '
 

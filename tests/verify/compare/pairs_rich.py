@@ -425,7 +425,7 @@ def failures():
                 "KeyError",
                 "'a'",
                 CELL.format(n=5, line="f()"),
-                "File \x1b[0;32m/work/own.py:2\x1b[0m, in f()\n----> 2 d['a']",
+                "File \x1b[0;32m/project/own.py:2\x1b[0m, in f()\n----> 2 d['a']",
             ),
         ),
         "raised in a clause of something else": (
