@@ -6,14 +6,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlrepro_nb.capture.data import audit
+from mlrepro_nb.capture.data.files import FileWatch
 from mlrepro_nb.capture.data.folders import below, is_private
 from mlrepro_nb.capture.data.inotify import events
+from mlrepro_nb.capture.data.roots import RootsWatch
+from mlrepro_nb.capture.watch import Execution, Recording
 
 LOAD = "%load_ext mlrepro_nb"
 OPEN = "import ctypes; libc = ctypes.CDLL(None)\ndef peek(p, flags=0):\n    f = libc.open(p.encode(), flags, 0o644); assert f >= 0, p; libc.write(f, b'x', 1) if flags else None; libc.close(f)"
@@ -33,6 +40,35 @@ def test_folders_that_hold_no_data_are_not_looked_at(tmp_path: Path) -> None:
     assert not is_private("/tmp")
     assert not is_private(str(Path.home()))
     assert not is_private(sys.prefix)
+
+
+def test_a_thread_that_ended_first_takes_no_handle_from_under_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handle's number, once closed, may be a file of the user's."""
+    monkeypatch.chdir(tmp_path)
+    recording = mock.create_autospec(Recording, instance=True)
+    recording.current.return_value = None
+    watch = RootsWatch(recording, mock.create_autospec(FileWatch, instance=True))
+    watch.start()
+    (thread,) = [t for t in threading.enumerate() if t.name == "mlrepro-roots"]
+    kept, opened = audit.keep_own_opens, []
+
+    def keep_and_wait(*, keep: bool) -> None:
+        kept(keep=keep)
+        Path("wakes").touch()  # inotify tells the thread, which sees that it is to stop
+        thread.join(30)
+        opened.extend(open(f"{i}", "wb+") for i in range(4))  # noqa: SIM115
+
+    monkeypatch.setattr(audit, "keep_own_opens", keep_and_wait)
+    watch.stop()
+    assert not thread.is_alive()
+    watch.cell_begins(Execution(order=1, request="r", source=""))
+    watch.cell_ends(Execution(order=1, request="r", source=""))
+    watch.watch_folder(str(tmp_path / "x"))
+    watch.seal(1.0)
+    assert [file.tell() for file in opened] == [0, 0, 0, 0]
+    recording.gap.assert_not_called()
 
 
 def test_files_in_new_folders_are_seen_with_what_was_done_to_them(

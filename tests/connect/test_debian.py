@@ -105,14 +105,15 @@ def test_a_package_is_read_whatever_it_is_packed_with(tmp_path: Path, packing: s
 
 @settings(max_examples=40, deadline=None)
 @given(
-    cut=st.integers(0, 400), change=st.binary(max_size=8), packing=st.sampled_from([".xz", ".zst"])
-)
+    part=st.floats(0, 0.9), change=st.binary(max_size=8),
+    packing=st.sampled_from([".xz", ".gz", ".zst", ""])
+)  # fmt: skip
 def test_what_is_no_package_is_refused_in_words(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, change: bytes, packing: str
+    tmp_path_factory: pytest.TempPathFactory, part: float, change: bytes, packing: str
 ) -> None:
     path = tmp_path_factory.mktemp("deb") / "x.deb"
     made = debs.deb(debs.control("x", "1"), {"a": b"1"}, packing=packing)
-    path.write_bytes(made[:cut] + change)
+    path.write_bytes(made[: int(part * len(made))] + change)
     with pytest.raises(MlreproError, match="is no Debian package"), debian.opened(path):
         pass
 

@@ -75,7 +75,8 @@ class RootsWatch(Watch):
         self._recording = recording
         self._files = files
         self._inotify: Inotify | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """Held while the handles are used, or closed; a signal's handler may come in between."""
         self._order: int | None = None
         self._begun = 0
         self._batches: deque[tuple[int | None, int, bytes, bool]] = deque()
@@ -88,6 +89,7 @@ class RootsWatch(Watch):
         """Folders that are to be walked."""
         self._wake = -1
         self._stopped = False
+        self._closed = False
         self._asked = 0
         self._done = 0
         self._dirty = False
@@ -126,7 +128,7 @@ class RootsWatch(Watch):
         self._stopped = True
         self._files.roots = None
         audit.keep_own_opens(keep=False)
-        os.eventfd_write(self._wake, 1)
+        self._ring()
 
     def cell_begins(self, execution: Execution) -> None:
         """Leave what was opened between the cells out."""
@@ -166,16 +168,23 @@ class RootsWatch(Watch):
         else:
             self._watched[folder] = None
             self._wanted.put(folder)
-            os.eventfd_write(self._wake, 1)
+            self._ring()
+
+    def _ring(self) -> None:
+        """Wake the thread."""
+        with self._lock:
+            # A number that was closed may be another file's by now.
+            if not self._closed:
+                os.eventfd_write(self._wake, 1)
 
     def _turn(self, order: int | None, *, last: bool) -> bytes:
         """Read what belongs to the cell so far, before another one begins."""
         assert self._inotify is not None
         with self._lock:
-            raw = self._inotify.read()
+            raw = b"" if self._closed else self._inotify.read()
             if raw or (last and self._dirty):
                 self._queue(raw, last=last)
-                os.eventfd_write(self._wake, 1)
+                self._ring()
             if order != self._order:
                 self._order, self._begun = order, time.time_ns()
         return raw
@@ -199,7 +208,8 @@ class RootsWatch(Watch):
                     f"The cross-check of files failed: {type(error).__name__}: {error}"
                 )
             finally:
-                with contextlib.suppress(OSError):
+                with self._lock, contextlib.suppress(OSError):
+                    self._closed = True
                     if self._inotify is not None:
                         self._inotify.close()
                     os.close(self._wake)
@@ -237,7 +247,10 @@ class RootsWatch(Watch):
             return False
         try:
             folder = os.path.realpath(folder)
-            number = self._inotify.watch(folder)
+            with self._lock:
+                if self._closed:
+                    return False
+                number = self._inotify.watch(folder)
         except OSError as error:
             return error.errno != 28  # ENOSPC: the user's other programs need the rest
         self._folders[number] = folder

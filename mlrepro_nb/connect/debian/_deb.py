@@ -12,6 +12,7 @@ import lzma
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -65,7 +66,7 @@ def opened(path: Path) -> Iterator[Deb]:
             plain.seek(0)
             with tarfile.open(fileobj=plain, mode="r:") as archive:
                 yield Deb(control=texts, data=archive)
-        except (tarfile.TarError, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
+        except (tarfile.TarError, lzma.LZMAError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise _broken(path, str(error)) from error
 
 
@@ -76,12 +77,15 @@ def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
 
 def _members(file: IO[bytes], path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the names of an ar archive's members, with where each begins and its size."""
+    whole = path.stat().st_size
     if file.read(len(_MAGIC)) != _MAGIC:
         raise _broken(path, "it is no ar archive")
     while header := file.read(_HEADER):
         if len(header) < _HEADER or header[58:] != b"`\n" or not header[48:58].strip().isdigit():
             raise _broken(path, "a header is cut short")
         size = int(header[48:58])
+        if file.tell() + size > whole:
+            raise _broken(path, "a file in it is cut short")
         yield header[:16].decode("ascii", "replace").strip().rstrip("/"), (file.tell(), size)
         file.seek(size + size % 2, io.SEEK_CUR)
 
