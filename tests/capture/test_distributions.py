@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from mlrepro_nb.capture import assemble
+from mlrepro_nb.capture.environment import survey as program
 from mlrepro_nb.capture.environment._assemble import imports
 from mlrepro_nb.capture.environment.distributions import distributions
 from mlrepro_nb.capture.environment.importers import ImportLog
@@ -133,6 +135,21 @@ def test_broken_metadata_is_named_and_what_pip_left_behind_is_not(site: Path) ->
     assert found is not None
     assert found["broken"] == ["broken-1.0.dist-info"]
     assert [d["name"] for d in found["distributions"]] == ["whole"]
+
+
+def test_a_survey_gives_way_to_a_kernel_that_computes_on_all_processors() -> None:
+    """A session of its own has a niceness of its own, where Linux groups tasks by session."""
+    said = subprocess.run(
+        [sys.executable, "-c",
+         "import os, sys; sys.path.append(sys.argv[1]); import survey; survey.give_way(7)\n"
+         "print(os.nice(0)); print(open('/proc/self/autogroup').read())",
+         str(Path(program.__file__).parent)],
+        capture_output=True, text=True, start_new_session=True, check=False,
+    )  # fmt: skip
+    nice, *group = said.stdout.splitlines()
+    assert int(nice) == min(19, os.nice(0) + 7)
+    if group:  # a kernel that groups tasks so
+        assert group[0].endswith("nice 7")
 
 
 def test_the_operating_systems_own_are_told_apart(tmp_path: Path) -> None:

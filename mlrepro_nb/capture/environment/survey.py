@@ -1,8 +1,9 @@
 """What is installed, and whether it is what was installed.
 
-Runs as a program of its own (``python -I -S survey.py``), so that a kernel is
-not slowed by it: it needs the standard library only. It reads a request as
-JSON from standard input and writes the answer as JSON:
+Runs as a program of its own (``python -I -S``, see `surveyor`), so that a kernel is
+not slowed by it: it needs the standard library only, and each request imports what it
+alone needs, since there are several in a notebook. It reads a request as JSON and
+writes the answer as JSON:
 
 - ``{"path": sys.path, "prefix": sys.prefix}``: all distributions;
 - ``{"stacks": [[[file, line], …], …]}``: for each import, whether it was only tried;
@@ -14,18 +15,16 @@ JSON from standard input and writes the answer as JSON:
 # ruff: noqa: PTH103, PTH109, PTH110, PTH116, PTH118, PTH119, PTH120, PTH207
 from __future__ import annotations
 
-import ast
-import base64
 import contextlib
-import csv
-import glob
-import hashlib
 import json
 import os
 import re
 import sys
-import tempfile
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
+    from typing import Any
 
 _SITE = ("site-packages", "dist-packages")
 _CHUNK = 1 << 20
@@ -173,6 +172,8 @@ def _of_direct_url(direct: dict[str, Any]) -> dict[str, Any]:
 
 def _conda_records(prefix: str) -> dict[str, str]:
     """Return the ``conda-meta`` file of each metadata folder that a conda package brought."""
+    import glob
+
     found: dict[str, str] = {}
     for file in glob.glob(os.path.join(glob.escape(prefix), "conda-meta", "*.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
@@ -196,6 +197,9 @@ def check(wanted: list[list[str]], prefix: str, cache: str | None = None) -> dic
     A file's size tells first, then its sha256. A distribution of which no file
     has changed its status since it was last checked is not read again.
     """
+    import csv
+    import hashlib
+
     kept = _load(cache)
     found: dict[str, Any] = {}
     changed = False
@@ -227,6 +231,9 @@ def check(wanted: list[list[str]], prefix: str, cache: str | None = None) -> dic
 
 def _listed(location: str, prefix: str) -> Any:
     """Yield path, sha256 and size of the files that a distribution says it consists of."""
+    import base64
+    import csv
+
     if location.endswith(".json"):  # conda-meta
         with open(location, encoding="utf-8") as text:
             told = json.load(text)
@@ -268,6 +275,8 @@ def _edited(path: str, digest: str, size: int | None, status: tuple[int, ...]) -
 
 
 def _digest(path: str) -> str | None:
+    import hashlib
+
     hashed = hashlib.sha256()
     try:
         with open(path, "rb", buffering=0) as file:
@@ -289,6 +298,8 @@ def _load(cache: str | None) -> dict[str, Any]:
 
 
 def _save(cache: str, kept: dict[str, Any]) -> None:
+    import tempfile
+
     with contextlib.suppress(OSError):
         folder = os.path.dirname(cache)
         os.makedirs(folder, exist_ok=True)
@@ -355,6 +366,8 @@ _CAUGHT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException", "
 
 def _guards(source: bytes) -> list[tuple[int, int]]:
     """Return the lines of a source in which an import may fail."""
+    import ast
+
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -380,6 +393,8 @@ def _guards(source: bytes) -> list[tuple[int, int]]:
 
 
 def _names(node: ast.expr) -> set[str]:
+    import ast
+
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} | {
         n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)
     }
@@ -394,9 +409,24 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return installed(request["path"], request["prefix"])
 
 
-if __name__ == "__main__":
-    asked = json.load(sys.stdin)
+def give_way(nice: int) -> None:
+    """Leave the processors to the kernel, whose libraries may compute on all of them.
+
+    This process leads a session. Linux shares the time out between sessions first, where it
+    groups tasks by them (sched(7), "The autogroup feature"): there a process's own niceness
+    counts only among its session's.
+    """
     with contextlib.suppress(OSError, AttributeError):
-        # To read every file of a distribution is much work that nobody waits for.
-        os.nice(19 if "check" in asked else 5)
-    json.dump(answer(asked), sys.stdout)
+        os.nice(nice)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as own:
+        own.write(str(nice))
+
+
+def main() -> None:
+    """Answer the request that one descriptor holds (the first argument) to another."""
+    with open(int(sys.argv[1]), encoding="utf-8") as asking:
+        asked = json.load(asking)
+    # To read every file of a distribution is much work that nobody waits for.
+    give_way(19 if "check" in asked else 5)
+    with open(int(sys.argv[2]), "w", encoding="utf-8") as told:
+        json.dump(answer(asked), told)

@@ -16,13 +16,9 @@ from typing import Any
 from mlrepro_nb.capture import orphan
 from mlrepro_nb.store import user_cache
 
-_PROGRAM = (
-    "import os, runpy, sys; os.dup2(int(sys.argv[1]), 0); os.dup2(int(sys.argv[2]), 1); "
-    "runpy.run_path(sys.argv[3], run_name='__main__')"
-)
-
-
-_SURVEY = str(Path(__file__).with_name("survey.py"))
+# Imported, not run as a file, which would be compiled each time.
+_PROGRAM = "import sys; sys.path.append(sys.argv[3]); import survey; survey.main()"
+_HERE = str(Path(__file__).parent)
 
 
 class Surveyor:
@@ -52,7 +48,7 @@ class Surveyor:
             asked.seek(0)
             numbers = (asked.fileno(), writing)
             command = [program, "-I", "-S", "-X", "utf8", "-c", _PROGRAM,
-                       *map(str, numbers), _SURVEY]  # fmt: skip
+                       *map(str, numbers), _HERE]  # fmt: skip
             try:
                 self._pid = orphan.start(command, pass_fds=numbers, variables=variables)
                 self._answers = reading
