@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module
 
@@ -30,6 +31,8 @@ def main(names: list[str]) -> None:
     """
     as_json = "--json" in names
     only = names[names.index("--only") + 1].split(",") if "--only" in names else []
+    # Without bytecode most of what is measured is a compiler's time, on either side.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     chosen = [name for name in names if name in BENCHMARKS]
     chosen = chosen or [name for name in BENCHMARKS if name not in WHEN_NAMED]
     results = {}

@@ -161,8 +161,9 @@ def environment(name: str, requirements: list[str]) -> Path:
     if not noted.exists() or noted.read_text() != wanted:
         for command in (
             [uv.program(), "venv", "-q", "--clear", "-p", sys.executable, str(folder)],
-            [uv.program(), "pip", "install", "-q", "-p", str(folder / "bin" / "python"),
-             *requirements],
+            # As pip leaves it: what was only just installed is compiled.
+            [uv.program(), "pip", "install", "-q", "--compile-bytecode",
+             "-p", str(folder / "bin" / "python"), *requirements],
         ):  # fmt: skip
             subprocess.run(command, check=True, capture_output=True)
         noted.write_text(wanted)
