@@ -25,6 +25,7 @@ class ImportHook:
     def start(self) -> None:
         """Watch imports from now on."""
         _finder.hooks.append(self)
+        _finder.names.update(self._callbacks)
         if _finder not in sys.meta_path:
             sys.meta_path.insert(0, _finder)
         for name in self._callbacks:
@@ -58,9 +59,11 @@ class _Finder:
 
     def __init__(self) -> None:
         self.hooks: list[ImportHook] = []
+        self.names: set[str] = set()
+        """All that a hook ever waited for: of most modules this is the only question."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if not any(hook.wants(name) for hook in self.hooks):
+        if name not in self.names or not any(hook.wants(name) for hook in self.hooks):
             return None
         spec = None
         for finder in sys.meta_path:

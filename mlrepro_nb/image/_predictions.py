@@ -100,9 +100,7 @@ def _ask(
 
 def _variables(planned: Plan, root: Path) -> dict[str, str]:
     """Return what the process is given: the image's variables, its paths those of the project."""
-    # An image has its bytecode already; here MLflow would be compiled for each model.
-    variables = {n: v for n, v in planned.variables.items() if n != "PYTHONDONTWRITEBYTECODE"}
-    found = {**os.environ, **variables}
+    found = {**os.environ, **planned.variables}
     paths = planned.variables.get("PYTHONPATH", "").split(":")
     here = [str(root / p.removeprefix("/app/project").lstrip("/")) for p in paths if p]
     found["PYTHONPATH"] = os.pathsep.join([*here, os.environ.get("PYTHONPATH", "")]).strip(":")

@@ -219,10 +219,14 @@ def as_path(given: Any) -> str | None:
 # --- audit events
 
 
+_PYTHONS = ("/usr/", "/proc/", "/dev/", "/sys/")
+
+
 def _on_open(watch: Opens, path: Any, _mode: str | None, flags: int) -> None:
     if isinstance(path, int) or not path:
         return
-    if type(path) is str and path.startswith(("/usr/", "/proc/", "/dev/", "/sys/")):
+    # What Python itself opens: an import of scikit-learn is a thousand files of bytecode.
+    if type(path) is str and (path.startswith(_PYTHONS) or path.endswith(".pyc")):
         return
     kind = (flags or 0) & os.O_ACCMODE
     if kind == os.O_RDONLY:
