@@ -273,15 +273,23 @@ def local_folder(uri: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def files_of_model(folder: Path) -> dict[str, Path]:
+    """Return a model's files by path, sorted.
+
+    Bytecode is none of them: whoever loads a model that brings code leaves some in its folder.
+    """
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*"))}
+    return {
+        name.as_posix(): path
+        for name, path in files.items()
+        if "__pycache__" not in name.parts and path.is_file()
+    }
+
+
 def digest_of_files(folder: Path) -> str:
     """Return the digest of a model's files: over their sorted paths and digests."""
-    return digest(
-        {
-            path.relative_to(folder).as_posix(): digest_bytes(path.read_bytes())
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-    )
+    files = files_of_model(folder)
+    return digest({name: digest_bytes(path.read_bytes()) for name, path in files.items()})
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):

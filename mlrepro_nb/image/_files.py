@@ -245,9 +245,8 @@ def _model_files(root: Path, model: Model) -> list[ContextFile]:
             "Restore them, or record again.",
         )
     return [
-        ContextFile(layer="model", path=path.relative_to(folder).as_posix(), source=str(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        ContextFile(layer="model", path=name, source=str(path))
+        for name, path in mlflow.files_of_model(folder).items()
     ]
 
 

@@ -185,3 +185,14 @@ def test_without_an_input_example_it_is_told_how_to_get_the_check(
     steps: list[str] = []
     assert planned(folder, store, steps).predictions is None
     assert "input_example=" in steps[-1]
+
+
+def test_a_model_that_was_loaded_is_still_the_model_that_was_logged(tmp_path: Path) -> None:
+    typed_model(tmp_path / "model")
+    before = digest_of_files(tmp_path / "model")
+    cache = tmp_path / "model" / "code" / "__pycache__"
+    cache.mkdir(parents=True)
+    (cache / "typed.cpython-311.pyc").write_bytes(b"x")
+    assert digest_of_files(tmp_path / "model") == before
+    (tmp_path / "model" / "code" / "typed.py").write_text("x = 1\n")
+    assert digest_of_files(tmp_path / "model") != before

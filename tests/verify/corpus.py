@@ -279,7 +279,8 @@ def build() -> list[Fault]:
         "age = today.year - 1990\nprint('age', age)",
     ]
     add("clock/year", cells, ("clock", 1), edit=replace(2, "age ", "age 1"))
-    add("clock/epoch", ["import time", "print(time.time())"], ("clock", 1))
+    # Of the day: seconds since 1970 agree within the tolerance where two runs are quick.
+    add("clock/seconds", ["import time", "print(time.time() % 86_400)"], ("clock", 1))
 
     # --- output-loss
     cells = [IMPORTS, "df = pd.read_csv('penguins.csv')",
