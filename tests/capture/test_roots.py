@@ -71,6 +71,29 @@ def test_a_thread_that_ended_first_takes_no_handle_from_under_the_kernel(
     recording.gap.assert_not_called()
 
 
+def test_a_thread_that_failed_is_told_once_and_no_cell_fails_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(RootsWatch, "_listen", mock.Mock(side_effect=OSError("no more")))
+    recording = mock.create_autospec(Recording, instance=True)
+    recording.current.return_value = None
+    watch = RootsWatch(recording, mock.create_autospec(FileWatch, instance=True))
+    watch.start()
+    for thread in threading.enumerate():
+        if thread.name == "mlrepro-roots":
+            thread.join(30)
+    for order in (1, 2):
+        watch.cell_begins(Execution(order=order, request="r", source=""))
+        Path("a.csv").touch()
+        watch.cell_ends(Execution(order=order, request="r", source=""))
+    watch.seal(1.0)
+    watch.stop()
+    assert [str(call.args[0]) for call in recording.gap.call_args_list] == [
+        "The cross-check of files failed: OSError: no more"
+    ]
+
+
 def test_files_in_new_folders_are_seen_with_what_was_done_to_them(
     kernel: Callable, repository: Path
 ) -> None:
@@ -129,7 +152,7 @@ def test_a_tree_of_many_folders_does_not_hold_up_the_kernel(
           "    from mlrepro_nb.faces import magics\n"
           "    roots = [w for w in magics._state.recorder.watches if type(w).__name__ == 'RootsWatch'][0]\n"
           "    if len(roots._folders) > 930: watching = True\n"
-          "    time.sleep(0.05)", timeout=60)  # fmt: skip
+          "    time.sleep(0.05)")  # fmt: skip
     k.run("peek('big/29/29/a.csv')")
     assert [(d.repo_path, d.execution) for d in k.data()] == [("big/29/29/a.csv", 3)]
 

@@ -151,7 +151,7 @@ class RootsWatch(Watch):
 
     def seal(self, timeout: float) -> None:
         """Wait until what was opened so far has been looked at."""
-        if self._inotify is None or self._stopped:
+        if self._inotify is None or self._stopped or self._closed:
             return
         self._turn(self._order, last=True)
         asked, until = self._asked, time.perf_counter() + min(timeout, 1.0)
@@ -224,22 +224,24 @@ class RootsWatch(Watch):
     def _walk(self, *, seconds: float | None = None) -> None:
         """Look at the folders that wait and those below them, nearest first.
 
-        Without a limit it sleeps most of the time: the kernel has better things to do.
+        Without a limit it sleeps most of the time: the kernel has better things to do. What
+        counts is then what this thread used, not what it waited for on a busy machine.
         """
-        began = time.perf_counter()
+        clock = time.thread_time if seconds is None else time.perf_counter
+        began = clock()
         while self._waiting and not self._stopped:
             folder = self._waiting.popleft()
             if not self._add(folder):
                 self._waiting.clear()
                 return
             self._waiting += below(folder)
-            took = time.perf_counter() - began
+            took = clock() - began
             if seconds is not None and took > seconds:
                 return
             if seconds is None and took > 0.002:
                 time.sleep(4 * took)
                 self._look()
-                began = time.perf_counter()
+                began = clock()
 
     def _add(self, folder: str) -> bool:
         """Look at a folder; return whether there may be more."""
