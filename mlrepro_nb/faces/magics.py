@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _BUSY = 2.0
 """Seconds after which a main thread that does not answer is taken to be busy."""
+_ANSWER = 1.0
+"""Seconds that the answer to a request to shut down may take; it takes milliseconds."""
 
 _state: _Loaded | None = None
 
@@ -145,6 +147,7 @@ def _seal_before_the_end(loaded: _Loaded) -> None:
 
     @functools.wraps(original)
     async def do_shutdown(restart: bool) -> Any:
+        atexit.register(_until_answered, threading.current_thread())
         _in_main_thread(kernel, loaded, _at_exit)
         answer = original(restart)
         return await answer if inspect.isawaitable(answer) else answer
@@ -173,6 +176,16 @@ def _in_main_thread(kernel: Any, loaded: _Loaded, act: Callable[[], None]) -> No
     if not done.wait(_BUSY):
         act()
     return None
+
+
+def _until_answered(thread: threading.Thread) -> None:
+    """Wait until the thread that was told to shut down has done so.
+
+    ipykernel ends the thread that sends its output while that one may still wait for it, for 10 s
+    or for good (`IPKernelApp.close` of ipykernel 7.4, one kernel in six).
+    """
+    if thread is not threading.current_thread():
+        thread.join(_ANSWER)
 
 
 def _at_exit() -> None:

@@ -85,6 +85,42 @@ def test_exit_is_no_error(tmp_path):
     assert run(notebook("import sys; sys.exit()"), cwd=tmp_path, recorded=False).error is None
 
 
+def test_a_kernel_that_stays_after_its_last_report_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlrepro_nb.execute._client._GOODBYE", 1e6)
+    stays = "import atexit, time; atexit.register(time.sleep, 1e6)"
+    execution = run(notebook(stays), cwd=tmp_path)
+    assert execution.error is None
+    assert "seal" in [kind for kind, _ in execution.events]
+
+
+_ANSWERS_LATE = """
+import threading
+from ipykernel.iostream import IOPubThread, OutStream
+schedule = IOPubThread.schedule
+def late(self, f):
+    flushes = getattr(f, "__name__", "") == "set" and self.thread.is_alive()
+    if threading.current_thread().name != "Control" or not flushes:
+        return schedule(self, f)
+    self.thread.join(0.3)  # what a busy machine does here
+    self._events.append(f)
+    if self.thread.is_alive():
+        self._event_pipe.send(b"")
+IOPubThread.schedule = late
+OutStream.flush_timeout = 1e6
+
+from ipykernel.kernelapp import IPKernelApp
+class Context:
+    def term(self):  # what it does last
+        open("went by itself", "x").close()
+IPKernelApp.instance().context = Context()
+"""
+
+
+def test_a_recorded_kernel_answers_before_it_stops_its_output(tmp_path):
+    run(notebook(_ANSWERS_LATE), cwd=tmp_path)
+    assert (tmp_path / "went by itself").exists()
+
+
 def test_children_are_not_left_behind(tmp_path):
     source = (
         "import subprocess\nfor new in (False, True):\n"
