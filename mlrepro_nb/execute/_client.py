@@ -6,13 +6,9 @@ Imported only when a notebook is run: papermill and nbclient are heavy.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
@@ -33,10 +29,6 @@ _ALIVE_EVERY = 0.2
 _GOODBYE = 120.0
 """Seconds that a kernel with nothing left to run has for its last report; after half of it, it is
 asked harder to go."""
-
-_PARTING = 2.5
-"""Seconds that it has from its last report on, as from the request in papermill: ipykernel can wait
-for good for a thread of its own that waits for one that has ended."""
 
 
 class Client(PapermillNotebookClient):  # type: ignore[misc]
@@ -65,8 +57,6 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         """What `mlrepro_nb.execute._nursery` started for this run."""
         self.nursed: Any = None
         """Makes the class of kernel manager that starts them."""
-        self.reported: Callable[[], bool] | None = None
-        """Tells, from its first call on, whether the kernel has made its last report."""
         self.ended: tuple[int, str, str, tuple[str, ...]] | None = None
         self.timeout_func = self._remaining
 
@@ -166,27 +156,6 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
                 if self.task_poll_for_reply is not None:
                     self.task_poll_for_reply.cancel()
                 return
-
-    async def _async_cleanup_kernel(self) -> None:
-        watch = None
-        if self.reported is not None and self.shutdown_kernel != "immediate":
-            watch = asyncio.ensure_future(self._see_off(self.km, self.reported))
-        try:
-            await super()._async_cleanup_kernel()
-        finally:
-            if watch is not None:
-                watch.cancel()
-
-    _cleanup_kernel = run_sync(_async_cleanup_kernel)
-
-    @staticmethod
-    async def _see_off(manager: Any, reported: Callable[[], bool]) -> None:
-        """Kill a kernel that stays after its last report."""
-        while not reported():
-            await asyncio.sleep(_ALIVE_EVERY)
-        await asyncio.sleep(_PARTING)
-        with contextlib.suppress(RuntimeError):  # it has just gone
-            await manager.signal_kernel(signal.SIGKILL)
 
     def output(self, outs: Any, msg: Any, display_id: Any, cell_index: int) -> Any:
         """Keep an output, up to the cap; a stream goes on in its last output."""

@@ -15,8 +15,6 @@ from mlrepro_nb.capture.secrets import unsealed
 from mlrepro_nb.execute.limits import OUTPUT_CAP
 from mlrepro_nb.store import read_events
 
-_SEAL = b'["seal",'
-
 _CONFIG = """\
 c = get_config()
 import importlib.util as _u
@@ -94,24 +92,6 @@ def heard(journal: Path, key: str) -> tuple[list[tuple[str, Any]], tuple[str, ..
     told = read_events(journal)
     secrets = {s for kind, data in told if kind == "secrets" for s in unsealed(str(data), key)}
     return [(kind, data) for kind, data in told if kind != "secrets"], tuple(secrets)
-
-
-class LastReport:
-    """Tells whether a recorder has sealed its run since this was first asked."""
-
-    def __init__(self, journal: Path) -> None:
-        self._journal = journal
-        self._from: int | None = None
-
-    def __call__(self) -> bool:
-        try:
-            with self._journal.open("rb") as lines:
-                if self._from is None:  # a cell that had the run recorded sealed it, too
-                    self._from = lines.seek(0, os.SEEK_END)
-                lines.seek(self._from)
-                return any(line.startswith(_SEAL) and line.endswith(b"\n") for line in lines)
-        except OSError:
-            return False
 
 
 def not_recorded(kernel: str) -> str:

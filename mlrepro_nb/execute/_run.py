@@ -21,7 +21,7 @@ import msgspec
 from mlrepro_nb.capture.data.deep import traced
 from mlrepro_nb.errors import KernelError
 from mlrepro_nb.execute._deep import Tracing
-from mlrepro_nb.execute._environment import LastReport, heard, not_recorded, prepare
+from mlrepro_nb.execute._environment import heard, not_recorded, prepare
 from mlrepro_nb.execute._kernelspec import kernel_language, kernel_name
 from mlrepro_nb.execute._nursery import manager
 from mlrepro_nb.execute._parameters import check_parameters
@@ -181,8 +181,6 @@ def run(
             executed, name, report, timeout, total_timeout, allow_errors=allow_errors,
             **(_under(tracing, variables, str(journal)) if tracing is not None else {}),
         )  # fmt: skip
-        if recorded and tracing is None:  # strace, killed, would not have said all
-            client.reported = LastReport(journal)
         if confined is not None and tracing is None:
             _confine(client, confined, Path(folder), variables)
         client.after = {

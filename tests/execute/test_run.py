@@ -85,14 +85,6 @@ def test_exit_is_no_error(tmp_path):
     assert run(notebook("import sys; sys.exit()"), cwd=tmp_path, recorded=False).error is None
 
 
-def test_a_kernel_that_stays_after_its_last_report_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("mlrepro_nb.execute._client._GOODBYE", 1e6)
-    stays = "import atexit, time; atexit.register(time.sleep, 1e6)"
-    execution = run(notebook(stays), cwd=tmp_path)
-    assert execution.error is None
-    assert "seal" in [kind for kind, _ in execution.events]
-
-
 _ANSWERS_LATE = """
 import threading
 from ipykernel.iostream import IOPubThread, OutStream
