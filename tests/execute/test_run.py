@@ -105,6 +105,9 @@ class Context:
     def term(self):  # what it does last
         open("went by itself", "x").close()
 IPKernelApp.instance().context = Context()
+
+import atexit, time
+atexit.register(time.sleep, 0.1)  # the other thread has begun to answer by then
 """
 
 
