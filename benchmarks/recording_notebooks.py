@@ -102,6 +102,64 @@ print(f"{np.abs(predicted - test_y).mean():.4f}")
 test_x.assign(predicted=predicted).to_csv("predicted.csv", index=False)
 """
 
+TRAINING = """\
+import numpy as np
+import pandas as pd
+sales = pd.read_csv("sales.csv", parse_dates=["day"])
+stores = pd.read_csv("stores.csv")
+---
+data = sales.merge(stores, on="store")
+data["weekday"], data["month"] = data["day"].dt.dayofweek, data["day"].dt.month
+data["high"] = (data["units"] * data["price"] > 40).astype(int)
+columns = ["store", "item", "price", "area", "weekday", "month"]
+---
+from sklearn.model_selection import train_test_split
+train, test = train_test_split(data, test_size=0.25, random_state=7)
+train["high"].mean()
+---
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import GridSearchCV
+search = GridSearchCV(
+    HistGradientBoostingClassifier(max_iter=30, random_state=7),
+    {"learning_rate": [0.05, 0.1, 0.2], "max_leaf_nodes": [15, 31]}, cv=3,
+).fit(train[columns], train["high"])
+search.best_params_
+---
+pd.DataFrame(search.cv_results_)[["params", "mean_test_score", "std_test_score"]]
+---
+from sklearn.ensemble import RandomForestClassifier
+forest = RandomForestClassifier(20, max_depth=12, random_state=7)
+forest.fit(train[columns], train["high"]).score(test[columns], test["high"])
+---
+from sklearn.inspection import permutation_importance
+importance = permutation_importance(
+    search.best_estimator_, test[columns], test["high"], n_repeats=5, random_state=7)
+pd.Series(importance.importances_mean, columns).sort_values()
+---
+from sklearn.metrics import brier_score_loss, roc_auc_score
+predicted = search.predict_proba(test[columns])[:, 1]
+print(f"{roc_auc_score(test['high'], predicted):.4f}")
+print(f"{brier_score_loss(test['high'], predicted):.4f}")
+---
+import matplotlib
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+from sklearn.calibration import CalibrationDisplay
+CalibrationDisplay.from_predictions(test["high"], predicted, n_bins=20)
+plt.show()
+---
+rng = np.random.default_rng(7)
+auc = [
+    roc_auc_score(test["high"].to_numpy()[rows], predicted[rows])
+    for rows in (rng.integers(0, len(test), len(test)) for _ in range(100))
+]
+np.quantile(auc, [0.025, 0.975])
+---
+import joblib
+joblib.dump(search.best_estimator_, "model.joblib")
+test.assign(predicted=predicted).to_csv("scored.csv", index=False)
+"""
+
 TINY = ["import numpy as np\na = np.arange(1000.0)"] + [
     f"b{i} = a * {i} + 1\nb{i}.sum()" for i in range(199)
 ]
@@ -126,6 +184,7 @@ def notebooks() -> dict[str, list[str]]:
             source for source in plain if "mlflow" not in source and not source.startswith("%")
         ],
         "sales (pandas, scikit-learn)": SALES.split("---\n"),
+        "training (a search, a forest)": TRAINING.split("---\n"),
         "200 tiny cells (numpy)": TINY,
     }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Iterator
+from importlib import _bootstrap
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -15,6 +17,9 @@ import msgspec
 _MEDIATORS = frozenset(sys.stdlib_module_names) - {"__main__"}
 _DEEPEST = 100
 _FINDERS = 20
+# Every import has several frames of these: they are passed by identity, not by name.
+_BOOTSTRAP = vars(_bootstrap)
+_LOADING = _bootstrap._find_and_load_unlocked.__code__  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def file_of(module: Any) -> str | None:
@@ -76,7 +81,7 @@ class ImportLog:
             importer, stack = "?", list[tuple[str, int]]()
             top = by = name.partition(".")[0]
             alone, walked = True, False
-            for asking, call in _callers(frame):
+            for asking, caller in _callers(frame):
                 if asking == "pkgutil":
                     if importer == "?":
                         continue
@@ -90,22 +95,29 @@ class ImportLog:
                 alone = alone and asking.partition(".")[0] in (by, "pkgutil")
                 if asking == "__main__" or len(stack) == _DEEPEST:
                     break
-                stack.append(call)
+                # Which line it is costs more than all the rest.
+                stack.append((caller.f_code.co_filename, caller.f_lineno))
             self.entries.append(Import(name, importer, time.time(), tuple(stack)))
 
 
-def _callers(frame: FrameType | None) -> Iterator[tuple[str, tuple[str, int]]]:
-    """Yield who calls, innermost first: the module, and the file and line of the call."""
+def _callers(frame: FrameType | None) -> Iterator[tuple[str, FrameType]]:
+    """Yield who calls, innermost first: the module, and its frame."""
     while frame is not None:
-        asking = frame.f_globals.get("__name__")
-        if (
-            isinstance(asking, str)
-            # A walk over packages imports them all, and goes on without what fails.
-            and (asking.partition(".")[0] not in _MEDIATORS or asking == "pkgutil")
-            and asking != "mlrepro_nb.capture.imports"
-        ):
-            yield asking, (frame.f_code.co_filename, frame.f_lineno)
+        names = frame.f_globals
+        if names is not _BOOTSTRAP:
+            asking = names.get("__name__")
+            if isinstance(asking, str) and not _mediates(asking):
+                yield asking, frame
         frame = frame.f_back
+
+
+@functools.cache
+def _mediates(asking: str) -> bool:
+    """Return whether a module imports for others."""
+    # A walk over packages imports them all, and goes on without what fails.
+    return asking == "mlrepro_nb.capture.imports" or (
+        asking != "pkgutil" and asking.partition(".")[0] in _MEDIATORS
+    )
 
 
 def _is_question(frame: FrameType | None) -> bool:
@@ -114,7 +126,7 @@ def _is_question(frame: FrameType | None) -> bool:
     Between that and here may be other finders that ask the ones after them.
     """
     for _ in range(_FINDERS):
-        if frame is None or frame.f_code.co_name == "_find_and_load_unlocked":
+        if frame is None or frame.f_code is _LOADING:
             return False
         if frame.f_globals.get("__name__") == "importlib.util":
             return True
