@@ -81,3 +81,7 @@ class ToolError(MlreproError):
         super().__init__(message, remedy)
         self.tool = tool
         self.output = output
+
+
+class NeedsEngineError(ToolError):
+    """What builds without an engine cannot do it here; one that runs containers may."""

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,16 +52,43 @@ class Index:
     ) -> None:  # fmt: skip
         """Add a release with one wheel."""
         file = f"{name.replace('-', '_')}-{version}-{tag}.whl"
-        content = self.files[file] = wheel(name, version, files, requires)
-        entry = {
-            "filename": file, "url": f"../../files/{file}", "yanked": yanked,
-            "hashes": {"sha256": hashlib.sha256(content).hexdigest()}, "size": len(content),
-        }  # fmt: skip
+        entry = self._serve(name, file, wheel(name, version, files, requires))
+        entry["yanked"] = yanked
         if uploaded:
             entry["upload-time"] = uploaded
         if python:
             entry["requires-python"] = python
+
+    def add_source(self, name: str, version: str, files: dict[str, str]) -> str:
+        """Add a release without a wheel, and return the hash of its sdist.
+
+        Its build backend is its own, and needs nothing.
+        """
+        made = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+        everything = {
+            "pyproject.toml": b'[build-system]\nrequires = []\nbuild-backend = "copies"\n'
+            b'backend-path = ["."]\n',
+            "copies.py": b"import shutil\n\n\ndef build_wheel(folder, *_, **__):\n"
+            b"    return shutil.copy('%s', folder) and '%s'\n" % (made.encode(), made.encode()),
+            made: wheel(name, version, files),
+        }
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w:gz") as archive:
+            for path, content in everything.items():
+                entry = tarfile.TarInfo(f"{name}-{version}/{path}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        listed = self._serve(name, f"{name}-{version}.tar.gz", out.getvalue())
+        return str(listed["hashes"]["sha256"])
+
+    def _serve(self, name: str, file: str, content: bytes) -> dict:
+        self.files[file] = content
+        entry = {
+            "filename": file, "url": f"../../files/{file}", "yanked": False,
+            "hashes": {"sha256": hashlib.sha256(content).hexdigest()}, "size": len(content),
+        }  # fmt: skip
         self.listed.setdefault(name, []).append(entry)
+        return entry
 
     def page(self, name: str) -> tuple[str, bytes] | None:
         """Return the page of a distribution with its content type."""

@@ -54,7 +54,7 @@ def main(asked: dict[str, Any]) -> None:
     def choose(*_: Any) -> Any:
         if asked["builder"] == "oci":
             return Marking(OciBuilder(cache, downloads), build="built")
-        return Marking(DockerBuilder(cache), asked["salt"], build="built")
+        return Marking(DockerBuilder(cache, downloads), build="built")
 
     _build.choose = choose
     _, image = _build.build(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlrepro_nb.connect import command
-from mlrepro_nb.errors import ToolError
+from mlrepro_nb.connect import command, index
+from mlrepro_nb.errors import NeedsEngineError, ToolError
 from mlrepro_nb.model import Report, Step, silent
 
 
@@ -25,7 +26,7 @@ def download(
 ) -> tuple[Path, ...]:
     """Download the wheels of hash-pinned requirements into a folder and return their paths.
 
-    Index, proxy and credentials are those of pip's configuration. Nothing is
+    Index, proxy and credentials are those of pip's configuration, or else uv's. Nothing is
     built: a distribution without a wheel for the target is an error.
 
     Parameters
@@ -44,7 +45,9 @@ def download(
     Raises
     ------
     ToolError
-        The index cannot be reached, no longer has a pin, or serves another file.
+        The index cannot be reached, or serves another file.
+    NeedsEngineError
+        It has no wheel of a pin: something would have to be built.
     """
     if importlib.util.find_spec("pip") is None:
         raise ToolError(
@@ -73,10 +76,17 @@ def download(
         def line(text: str) -> None:
             report(Step(message=text, log=True))
 
-        ended = command.stream(arguments, line, cwd=Path(scratch))
+        ended = command.stream(arguments, line, cwd=Path(scratch), environment=_environment())
     if not ended.ok:
         raise _meaning(ended.stderr, python)
     return tuple(sorted(folder.glob("*.whl")))
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment in which pip asks the index that uv, which locked, asked."""
+    found = index.settings()
+    told = {"PIP_INDEX_URL": found.url, "PIP_EXTRA_INDEX_URL": " ".join(found.extra_urls)}
+    return {**os.environ, **{name: value for name, value in told.items() if value}}
 
 
 def _meaning(output: str, python: str) -> ToolError:
@@ -114,7 +124,7 @@ def _meaning(output: str, python: str) -> ToolError:
             output=output,
         )
     if found := re.search(r"No matching distribution found for (?P<name>[^\s(]+)", output):
-        return ToolError(
+        return NeedsEngineError(
             f"The package index has no wheel of {found['name']} for Python {python} on the base "
             "image's platform, or no longer has it.",
             "An sdist is not built here, since what comes of it depends on the machine. Use a "

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from mlrepro_nb.errors import ToolError
+from mlrepro_nb.errors import NeedsEngineError
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 """What a compressed file starts with. It may be of several parts, one after the other."""
@@ -33,7 +33,7 @@ def opened(compressed: IO[bytes], what: str) -> Iterator[IO[bytes]]:
 
     Raises
     ------
-    ToolError
+    NeedsEngineError
         Nothing here reads zstd.
     EOFError
         It is cut short, or no zstd; this comes while it is read.
@@ -51,7 +51,7 @@ def opened(compressed: IO[bytes], what: str) -> Iterator[IO[bytes]]:
         return
     program = shutil.which("zstd")
     if program is None:
-        raise ToolError(
+        raise NeedsEngineError(
             f"{what} are compressed with zstd, which nothing here reads.",
             "pip install backports.zstd (mlrepro-nb[containers] brings it), or install the program "
             "zstd.",

@@ -111,7 +111,8 @@ def _built(
     """Build into a cache; with downloads that are elsewhere, nothing else is used again."""
     if key == "oci":
         return OciBuilder(cache, downloads=downloads).build(planned, wanted, store, report)
-    built = DockerBuilder(cache, fresh=downloads is not None).build(planned, wanted, store, report)
+    again = DockerBuilder(cache, downloads, fresh=downloads is not None)
+    built = again.build(planned, wanted, store, report)
     if not isinstance(built, BuiltImage):  # BuildKit went away since it was asked
         raise UsageError(f"{built.toolchain} cannot give the same digest again.", REPEATABLE)
     return built

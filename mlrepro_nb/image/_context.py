@@ -17,6 +17,8 @@ from mlrepro_nb.image._render import PACKAGES, containerfile, dockerignore, requ
 from mlrepro_nb.model import Report, Step, silent
 
 CONTAINERFILE = "Containerfile"
+WHEELS = Path("wheels") / "requirements.txt"
+"""The lock of what comes from no index, in the context."""
 _SECOND = 1_000_000_000
 
 
@@ -79,7 +81,7 @@ def fill(plan: Plan, folder: Path, *, report: Report = silent) -> None:
         else:
             shutil.copyfile(file.source, target)
     if plan.local:
-        _wheels(plan, folder / "wheels", report)
+        _wheels(plan, folder / WHEELS, report)
     _settle(folder)
 
 
@@ -100,12 +102,12 @@ def _settle(folder: Path) -> None:
             os.utime(path, ns=(date, date))
 
 
-def _wheels(plan: Plan, folder: Path, report: Report) -> None:
-    folder.mkdir()
+def _wheels(plan: Plan, lock: Path, report: Report) -> None:
+    lock.parent.mkdir()
     cache = Cache()
     lines = []
     for distribution in plan.local:
         found = _local.wheel(distribution, cache, report, plan.archived.get(distribution.name))
-        _local.copy(found, cache, folder)
+        _local.copy(found, cache, lock.parent)
         lines.append(f"./wheels/{found.filename} --hash={found.digest}\n")
-    (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
+    lock.write_text("".join(lines), encoding="utf-8")

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 
-import msgspec
-
 from mlrepro_nb.connect.oci import EPOCH
 from mlrepro_nb.image._configuration import (
     LAB,
@@ -81,16 +79,17 @@ def containerfile(plan: Plan) -> str:
 
 
 def upper(plan: Plan) -> str:
-    """Return the Containerfile of what is above the dependencies, which are an image by then."""
-    parts = [_head(plan), *([_builder(plan)] if plan.local else []), _final(plan)]
-    return "\n".join(parts)
+    """Return the Containerfile of what is above the dependencies, which are an image by then.
+
+    Its layers are linked on top: BuildKit need not unpack those below, nor have them at all.
+    """
+    return "\n".join([_head(plan), _final(plan).replace("\nCOPY ", "\nCOPY --link ")])
 
 
 def dependencies(plan: Plan) -> tuple[str, ...]:
-    """Return all that the stage of the dependencies is made of: by that it is known again."""
-    alone = msgspec.structs.replace(plan, local=())
+    """Return what the stage of the dependencies is made of, but for wheels of no index."""
     packages = tuple(f"{p.name} {p.version} {p.sha256}" for p in plan.packages)
-    return (_builder(alone), _dependencies(plan), requirements(plan), plan.lab or "", *packages)
+    return (_builder(plan), _dependencies(plan), requirements(plan), plan.lab or "", *packages)
 
 
 def _head(plan: Plan) -> str:
@@ -200,7 +199,10 @@ def _dependencies(plan: Plan) -> str:
         lines.append(f"RUN install -d -m 1777 {' '.join(setup.writable)}")
     if plan.lab:
         lines.append(f"COPY --from=builder {LAB} {LAB}")
-    lines += [f"COPY --from=builder {VENV} {VENV}", ""]
+    lines.append(f"COPY --from=builder {VENV} {VENV}")
+    if plan.local:
+        lines.append(f"COPY --from=builder {LOCAL} {LOCAL}")
+    lines += [f"WORKDIR {setup.workdir}", ""]
     return "\n".join(lines)
 
 
@@ -208,12 +210,9 @@ def _final(plan: Plan) -> str:
     setup = configuration(plan)
     rendered = [f'PATH="{":".join((*setup.path, "$PATH"))}"']
     rendered += [f"{name}={quote(value)}" for name, value in setup.variables.items()]
-    lines = [f"FROM {DEPENDENCIES} AS {LAST}"]
-    if plan.local:
-        lines.append(f"COPY --from=builder {LOCAL} {LOCAL}")
-    lines.append("ENV " + " \\\n    ".join(rendered))
+    lines = [f"FROM {DEPENDENCIES} AS {LAST}", "ENV " + " \\\n    ".join(rendered)]
     lines += [f"COPY {layer}/ {where}" for layer, where in LAYERS if plan.layer(layer)]
-    lines += [f"WORKDIR {setup.workdir}", f"USER {setup.user}"]
+    lines.append(f"USER {setup.user}")
     if setup.port:
         lines.append(f"EXPOSE {setup.port}")
     if probe := setup.probe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from mlrepro_nb.connect import pip
 from mlrepro_nb.errors import ToolError
+from tests.package_index import served
 
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
@@ -54,6 +56,24 @@ def test_the_best_wheel_for_the_target_is_taken(index: Path, tmp_path: Path) -> 
     pure = distribution(index, "pure")
     found = download(tmp_path, f"demo==1.0 {hashes}", f"pure==1.0 --hash=sha256:{pure}")
     assert found == ["demo-1.0-cp312-cp312-manylinux_2_28_x86_64.whl", "pure-1.0-py3-none-any.whl"]
+
+
+def test_an_index_that_only_uv_is_told_of_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [n for n in os.environ if n.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    with served() as private, served() as also:
+        for at, name in ((private, "one"), (also, "two")):
+            at.add(name, "1.0", {f"{name}.py": ""})
+        monkeypatch.setenv("UV_DEFAULT_INDEX", private.url)
+        monkeypatch.setenv("UV_INDEX", f"mine={also.url}")
+        hashes = {
+            n: hashlib.sha256(c).hexdigest() for n, c in {**private.files, **also.files}.items()
+        }
+        lines = [f"{n.partition('-')[0]}==1.0 --hash=sha256:{h}" for n, h in hashes.items()]
+        assert download(tmp_path, *lines) == sorted(hashes)
 
 
 def test_another_file_than_was_locked_is_refused(index: Path, tmp_path: Path) -> None:

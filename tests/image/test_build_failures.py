@@ -30,6 +30,7 @@ from mlrepro_nb.connect import buildkit as kit
 from mlrepro_nb.connect import docker, oci, uv
 from mlrepro_nb.connect import registry as door
 from mlrepro_nb.errors import MlreproError, StoreError, ToolError
+from mlrepro_nb.image._render import upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders.docker import DockerBuilder
 from mlrepro_nb.image.builders.oci import OciBuilder
@@ -161,13 +162,18 @@ def test_what_builds_dies_in_the_middle_and_the_next_build_goes_on(
     servers = [process]
 
     def dies(step: Any) -> None:
-        if re.match(r"[\w-]+: FROM ", step.message):
+        if re.match(r"[\w-]+: FROM |RUN sleep", step.message):
             servers[0].kill()
+
+    def slow(plan: image.Plan) -> str:  # by itself it would be done before it can be killed
+        return upper(plan).replace("\nCOPY", "\nRUN sleep 100\nCOPY", 1)
 
     options: dict[str, Any] = {"builder": "docker", "base": base_image, "repository": name}
     try:
-        with pytest.raises(ToolError) as raised:
-            image.build("train.ipynb", **options, push=True, report=dies)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mlrepro_nb.image.builders.docker.upper", slow)
+            with pytest.raises(ToolError) as raised:
+                image.build("train.ipynb", **options, push=True, report=dies)
         assert raised.value.exit_code == 3
         assert "went away in the middle" in raised.value.message, raised.value.output
         assert "build again" in raised.value.remedy

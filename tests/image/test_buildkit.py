@@ -11,15 +11,18 @@ import msgspec
 import pytest
 
 from mlrepro_nb import image
-from mlrepro_nb.connect import docker, index, oci
+from mlrepro_nb.connect import docker, oci
+from mlrepro_nb.connect import index as door_of_index
 from mlrepro_nb.connect import registry as door
 from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image._contents import ContextFile
+from mlrepro_nb.image._render import upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
 from mlrepro_nb.image.builders.docker import DockerBuilder
 from mlrepro_nb.model import Image, Record
 from mlrepro_nb.store import Store
+from tests.package_index import Index
 
 pytestmark = pytest.mark.engine
 
@@ -81,13 +84,13 @@ def test_another_content_of_the_same_length_is_seen(
         planned = msgspec.structs.replace(base, files=(file,))
         steps: list[str] = []
         made = builder.build(
-            planned, Wanted(bundle=index.ca_bundle()), small[1],
+            planned, Wanted(bundle=door_of_index.ca_bundle()), small[1],
             lambda step, steps=steps: steps.append(step.message),
         )  # fmt: skip
         assert isinstance(made, BuiltImage)
         layers.append([layer.digest for layer in made.image.layers])
         # A change of the code leaves the dependencies as they are: they are not made again.
-        assert ("building the dependencies" in steps) == (text == b"one")
+        assert ("unpacking six" in steps) == (text == b"one")
         for layer in reversed(made.image.layers):
             blob = made.blob(layer.digest)
             assert blob is not None
@@ -124,21 +127,48 @@ def test_a_rebuild_is_compared_and_the_first_difference_told(
     assert found.same, found
     assert found.manifest == found.again
     # A step that does another thing each time
-    real = image.containerfile
-
-    def spoiled(planned: image.Plan) -> str:
-        return real(planned).replace(
-            "WORKDIR /build\n", "WORKDIR /build\nRUN cat /proc/sys/kernel/random/uuid > /any\n"
-        ).replace("\nFROM dep", "COPY --from=builder /any /opt/any\n\nFROM dep")  # fmt: skip
-
-    monkeypatch.setattr("mlrepro_nb.image._context.containerfile", spoiled)
+    run = "RUN cat /proc/sys/kernel/random/uuid > /opt/any"
     monkeypatch.setattr(
-        "mlrepro_nb.image.builders.docker.dependencies", lambda _: (uuid.uuid4().hex,)
+        "mlrepro_nb.image.builders.docker.upper",
+        lambda planned: upper(planned).replace("\nCOPY", f"\n{run}\nCOPY", 1),
     )
     found = image.check("train.ipynb", builder="docker", base=base_image)
     assert not found.same
     assert found.difference is not None
     assert "opt/any: content" in found.difference
+
+
+def test_what_has_no_wheel_is_made_by_buildkit(
+    small: Recorded, base_image: str, buildkit: str, index: Index, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from mlrepro_nb.image._build import plan
+
+    monkeypatch.setenv("BUILDKIT_HOST", buildkit)
+    digest = index.add_source("tiny", "1.0", {"tiny.py": f"ANSWER = {uuid.uuid4().int}\n"})
+    pin = "tiny==1.0"
+    base = msgspec.structs.replace(
+        plan("train.ipynb", base=base_image), pins=(pin,), lock=f"{pin} --hash=sha256:{digest}\n"
+    )
+    found: list[str] = []
+    for where, text, fresh in (("a", b"1", False), ("a", b"2", False), ("b", b"2", True)):
+        file = ContextFile(layer="code", path="file.txt", content=text)
+        steps: list[str] = []
+        made = DockerBuilder(oci.Cache(tmp_path / where), fresh=fresh).build(
+            msgspec.structs.replace(base, files=(file,)), Wanted(), small[1],
+            lambda step, steps=steps: steps.append(step.message),
+        )  # fmt: skip
+        assert isinstance(made, BuiltImage)
+        assert [s for s in steps if "no wheel of tiny" in s]
+        assert ("building the dependencies" in steps) == (text == b"1" or fresh)
+        assert "cpython" not in made.toolchain  # BuildKit compiled
+        found.append(made.manifest)
+    assert len(set(found)) == 2
+    assert found[1] == found[2]
+    ended = run("run", "--rm", "--network", "none", "--read-only", "--entrypoint", "python",
+                made.local(lambda _: None), "-c", "import tiny; open(tiny.__cached__)",
+                check=False)  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_an_archive_is_written_without_an_engine(

@@ -263,7 +263,7 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
         base="b", repository="r", version="1", build_id="1", created="", bytecode=False,
     )  # fmt: skip
     place = _unpack.venv(_layers.site_packages(plan), plan.python)
-    made = _layers._dependencies(plan, place, wheels, cache, cache, silent)
+    made = _layers._distributions(plan, place, wheels, cache, cache, silent)
     assert [m.title for m in made] == ["the other distributions", "bb"]
     found = []
     for layer in made:
@@ -279,7 +279,7 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
     assert f"{SITE[1:]}/cc.py" in found[0]
     assert [m.layer for m in made] == [
         m.layer
-        for m in _layers._dependencies(
+        for m in _layers._distributions(
             plan, place, wheels, cache, oci.Cache(tmp_path / "b"), silent
         )
     ]

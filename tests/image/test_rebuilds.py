@@ -2,8 +2,8 @@
 
 MLREPRO_REBUILDS=100 pytest -s tests/image/test_rebuilds.py  # twice each, unless told
 
-By BuildKit the dependencies take most of the time: MLREPRO_REBUILDS_WHOLE=10 makes them anew
-in every tenth build only, and in the others all that is above them.
+The dependencies take most of the time: MLREPRO_REBUILDS_WHOLE=10 makes them anew in every
+tenth build only, and in the others all that is above them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import msgspec
 import pytest
 
 from mlrepro_nb import image
-from mlrepro_nb.connect import buildkit, index, oci, uv
-from mlrepro_nb.image._render import LAST
+from mlrepro_nb.connect import index, oci, uv
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders.docker import DockerBuilder
 from mlrepro_nb.image.builders.oci import OciBuilder
@@ -120,18 +119,9 @@ def plan(kind: str, base: str, given: Path) -> image.Plan:
 
 def build(builder: str, planned: image.Plan, store: Store, fresh: Path, downloads: Path) -> str:
     """Build from nothing but downloads, and dependencies that the cache has, if any."""
-    whole, cache, wanted = not fresh.exists(), oci.Cache(fresh), Wanted(bundle=index.ca_bundle())
-    made: Any
-    if builder == "oci":
-        made = OciBuilder(cache, oci.Cache(downloads)).build(planned, wanted, store, silent)
-    elif whole:
-        made = DockerBuilder(cache, fresh=True).build(planned, wanted, store, silent)
-    else:
-        real = buildkit.build
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(buildkit, "build", lambda *a, **o: real(*a, **{**o, "no_cache": LAST}))
-            made = DockerBuilder(cache).build(planned, wanted, store, silent)
-    return str(made.manifest)
+    caches = oci.Cache(fresh), oci.Cache(downloads)
+    by: Any = OciBuilder(*caches) if builder == "oci" else DockerBuilder(*caches, fresh=True)
+    return str(by.build(planned, Wanted(bundle=index.ca_bundle()), store, silent).manifest)
 
 
 SCRIPT = """
@@ -179,7 +169,7 @@ def test_every_rebuild_gives_one_digest(
     kept_dependencies = tmp_path / "dependencies"
     for number in range(TIMES):
         fresh = tmp_path / f"fresh-{number}"
-        whole = builder == "oci" or number % WHOLE == 0
+        whole = number % WHOLE == 0
         if not whole:
             subprocess.run(["cp", "-al", str(kept_dependencies), str(fresh)], check=True)
         at = (folder, clone)[number % 2]

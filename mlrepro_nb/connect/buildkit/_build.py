@@ -29,7 +29,7 @@ def build(
     secrets: Mapping[str, Path] | None = None,
     stage: str | None = None,
     images: Mapping[str, tuple[Path, str]] = {},
-    no_cache: bool | str = False,
+    no_cache: bool = False,
     report: Report = silent,
 ) -> None:
     """Build an image that is the same whenever and wherever it is built.
@@ -51,16 +51,14 @@ def build(
     secrets
         Files by the id under which ``RUN --mount=type=secret`` finds them. They
         enter no layer, no history and no cache key.
-
     stage
         Build the Containerfile as far as this stage.
     images
         Base images by the name that ``FROM`` calls them, as an OCI layout and the digest of a
         manifest in it. Their layers stay as they are: neither dated nor compressed again.
         That holds for no stage of the Containerfile, not even for one that is given like this.
-
     no_cache
-        Whether nothing that was built before is used again; a stage's name: in that stage alone.
+        Whether nothing that was built before is used again.
 
     Raises
     ------
@@ -72,11 +70,7 @@ def build(
         "compression=uncompressed",
     )  # fmt: skip
     shared = ["--output", output, "--progress", "plain"]
-    if isinstance(no_cache, str):
-        filtered = kit.client != "buildctl"
-        shared += ["--no-cache-filter", no_cache] if filtered else ["--opt", f"no-cache={no_cache}"]
-    elif no_cache:
-        shared.append("--no-cache")
+    shared += ["--no-cache"] if no_cache else []
     for name, path in sorted((secrets or {}).items()):
         shared += ["--secret", _fields(f"id={name}", f"src={path}")]
     shared += [] if stage is None else _option(kit, "target", stage)

@@ -3,7 +3,7 @@
 https://github.com/opencontainers/image-spec
 """
 
-from mlrepro_nb.connect.oci._cache import Cache, digest_of, full_disk
+from mlrepro_nb.connect.oci._cache import Cache, digest_of, full_disk, located
 from mlrepro_nb.connect.oci._layer import (
     COMPRESSOR,
     EPOCH,
@@ -53,6 +53,7 @@ __all__ = [
     "full_disk",
     "image",
     "is_archive",
+    "located",
     "opened",
     "place",
     "share",

@@ -14,7 +14,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -146,6 +146,16 @@ class Cache:
                 with contextlib.suppress(OSError):
                     if path.is_file() and now - path.stat().st_mtime > age:
                         path.unlink()
+
+
+def located(digests: Iterable[str], caches: Sequence[Cache]) -> dict[str, Path]:
+    """Return where blobs are, in the first cache that has one; those that none has are left out."""
+    found: dict[str, Path] = {}
+    for digest in digests:
+        cache = next((c for c in caches if c.has(digest)), None)
+        if cache is not None:
+            found[digest] = cache.blob(digest)
+    return found
 
 
 def digest_of(path: Path) -> str:

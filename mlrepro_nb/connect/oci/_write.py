@@ -101,15 +101,15 @@ def write(
             raise
 
 
-def share(blobs: Path, target: Path, made: Image, *, listed: bool = True) -> None:
-    """Make a layout of an image whose blobs are in another folder, and stay there.
+def share(blobs: Mapping[str, Path], target: Path, made: Image, *, listed: bool = True) -> None:
+    """Make a layout of an image whose blobs are elsewhere, and stay there.
 
     It is not `listed` where the layout is to be another image's, of which these blobs are a part.
     """
-    names = [place(digest) for digest in (made.digest, *(b.digest for b in made.blobs))]
-    for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (target / name).symlink_to(blobs.resolve() / name.removeprefix("blobs/"))
+    for digest in (made.digest, *(b.digest for b in made.blobs)):
+        link = target / place(digest)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(blobs[digest].resolve())
     if listed:
         texts = _texts(made, (), ())
         for name in ("oci-layout", "index.json"):

@@ -57,11 +57,10 @@ class BuiltImage:
 
     def blob(self, digest: str) -> Path | None:
         """Return where a blob is, None where it is not in the caches."""
-        return next((c.blob(digest) for c in self._caches if c.has(digest)), None)
+        return oci.located([digest], self._caches).get(digest)
 
     def _blobs(self) -> dict[str, Path]:
-        found = {d.digest: self.blob(d.digest) for d in self.image.blobs}
-        return {digest: path for digest, path in found.items() if path is not None}
+        return oci.located((d.digest for d in self.image.blobs), self._caches)
 
     def _load(self, names: Sequence[str], report: Report) -> str:
         report(Step(message="loading it into the engine"))

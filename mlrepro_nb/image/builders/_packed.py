@@ -40,6 +40,7 @@ def _compressed(path: Path, cache: oci.Cache) -> oci.Descriptor:
 
 
 def _taken(path: Path, blob: oci.Descriptor, cache: oci.Cache) -> None:
-    if not cache.has(blob.digest, blob.size):
+    # What was shared into the layout is in a cache already.
+    if not path.is_symlink() and not cache.has(blob.digest, blob.size):
         path.chmod(0o644)  # BuildKit's client takes the right to write away
         cache.take(path)

@@ -12,14 +12,15 @@ from mlrepro_nb.errors import UsageError
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
-from mlrepro_nb.image.builders.oci._base import base
-from mlrepro_nb.image.builders.oci._layers import layers
-from mlrepro_nb.image.builders.oci._manifest import builder, compose
+from mlrepro_nb.image.builders.oci._base import Base, base
+from mlrepro_nb.image.builders.oci._layers import dependencies, project
+from mlrepro_nb.image.builders.oci._manifest import builder, compose, compose_below
+from mlrepro_nb.image.builders.oci._skeleton import Made
 from mlrepro_nb.image.builders.oci._wheels import wheels
 from mlrepro_nb.model import Report
 from mlrepro_nb.store import Store
 
-__all__ = ["OciBuilder"]
+__all__ = ["OciBuilder", "below", "builder"]
 
 
 class OciBuilder:
@@ -56,18 +57,44 @@ class OciBuilder:
     def build(self, plan: Plan, wanted: Wanted, store: Store, report: Report) -> BuiltImage:
         """Make the image in the cache."""
         with oci.full_disk(self.cache.root):
-            found = base(plan, self.downloads, report)
-            chosen, lab = (
-                wheels(lock or "", plan, found.facts, self.downloads, wanted.bundle, report)
-                for lock in (plan.lock, plan.lab)
-            )
-            made = layers(plan, found.facts, chosen, lab, self.downloads, self.cache, store, report)
-            settings, image = compose(plan, found, made)
-            self.cache.put(settings)
-            self.cache.put(image.manifest)
+            found, made = _dependencies(plan, wanted, self.cache, self.downloads, report)
+            made = (*made, *project(plan, self.cache, store, report))
+            image = _kept(compose(plan, found, made), self.cache)
             self.cache.sweep()
         below = frozenset(layer.digest for layer in found.image.layers)
         return BuiltImage(
             image, (self.cache, self.downloads), wanted, toolchain=builder(plan), below=below,
             origin=None if plan.base_layout else registry.parse(plan.base).name,
         )  # fmt: skip
+
+
+def below(
+    plan: Plan, wanted: Wanted, cache: oci.Cache, downloads: oci.Cache, report: Report
+) -> oci.Image:
+    """Return the base image with a plan's dependencies on it, for who puts the project on top.
+
+    Raises
+    ------
+    NeedsEngineError
+        Something of it has to be run, or is only to be had, where an engine is.
+    """
+    found, made = _dependencies(plan, wanted, cache, downloads, report)
+    return _kept(compose_below(plan, found, made), cache)
+
+
+def _dependencies(
+    plan: Plan, wanted: Wanted, cache: oci.Cache, downloads: oci.Cache, report: Report
+) -> tuple[Base, tuple[Made, ...]]:
+    found = base(plan, downloads, report)
+    chosen, lab = (
+        wheels(lock or "", plan, found.facts, downloads, wanted.bundle, report)
+        for lock in (plan.lock, plan.lab)
+    )
+    return found, dependencies(plan, found.facts, chosen, lab, downloads, cache, report)
+
+
+def _kept(composed: tuple[bytes, oci.Image], cache: oci.Cache) -> oci.Image:
+    settings, image = composed
+    cache.put(settings)
+    cache.put(image.manifest)
+    return image

@@ -12,7 +12,7 @@ from typing import IO, Any
 import msgspec
 
 from mlrepro_nb.connect import oci, registry
-from mlrepro_nb.errors import ToolError, UsageError
+from mlrepro_nb.errors import NeedsEngineError, ToolError, UsageError
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.model import Report, Step, short
 
@@ -46,9 +46,10 @@ def base(plan: Plan, cache: oci.Cache, report: Report) -> Base:
 
     Raises
     ------
+    NeedsEngineError
+        Its registry is unreachable or no longer has it.
     ToolError
-        Its registry is unreachable or no longer has it, or it has not the Python
-        of the record.
+        It has not the Python of the record.
     """
     image = fetched(plan, cache, report)
     configuration = msgspec.json.decode(cache.blob(image.configuration.digest).read_bytes())
@@ -68,14 +69,22 @@ def base(plan: Plan, cache: oci.Cache, report: Report) -> Base:
 
 def fetched(plan: Plan, cache: oci.Cache, report: Report) -> oci.Image:
     """Return the base image of a plan, its blobs in the cache."""
-    image, fetch = _from_layout(plan) if plan.base_layout else _from_registry(plan, cache)
-    for descriptor in image.blobs:
-        wanted = descriptor
+    try:
+        image, fetch = _from_layout(plan) if plan.base_layout else _from_registry(plan, cache)
+        for descriptor in image.blobs:
+            wanted = descriptor
 
-        def into(path: Path, wanted: oci.Descriptor = wanted) -> None:
-            fetch(wanted, path, report)
+            def into(path: Path, wanted: oci.Descriptor = wanted) -> None:
+                fetch(wanted, path, report)
 
-        cache.fetch(descriptor.digest, descriptor.size, into)
+            cache.fetch(descriptor.digest, descriptor.size, into)
+    except ToolError as error:
+        if error.tool != "registry":
+            raise
+        # An engine may reach it by a mirror that nobody here knows of.
+        raise NeedsEngineError(
+            error.message, error.remedy, tool=error.tool, output=error.output
+        ) from error
     return image
 
 

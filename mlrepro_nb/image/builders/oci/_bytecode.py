@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 from mlrepro_nb.connect import interpreters
-from mlrepro_nb.errors import MlreproError, ToolError
+from mlrepro_nb.errors import MlreproError, NeedsEngineError, ToolError
 from mlrepro_nb.model import Report, Step
 
 FORMAT = 1
@@ -69,7 +69,7 @@ def interpreter(version: str, report: Report) -> str:
 
     Raises
     ------
-    ToolError
+    NeedsEngineError
         There is none on this machine, and none can be fetched.
     """
     if platform.python_version() == version and platform.python_implementation() == "CPython":
@@ -81,7 +81,7 @@ def interpreter(version: str, report: Report) -> str:
             found = interpreters.fetch(version)
         if found is not None:
             return found
-    raise ToolError(
+    raise NeedsEngineError(
         f"The distributions are compiled by the recorded Python, {version}, and there is none on "
         "this machine.",
         f"Install it (uv python install {version}), or build with --no-bytecode: the image then "

@@ -58,11 +58,11 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
     folders: tuple[str, ...]
 
 
-def layers(
+def dependencies(
     plan: Plan, facts: Facts, wheels: Sequence[Wheel], lab: Sequence[Wheel], downloads: oci.Cache,
-    cache: oci.Cache, store: Store, report: Report,
+    cache: oci.Cache, report: Report,
 ) -> tuple[Made, ...]:  # fmt: skip
-    """Return the layers of a plan, all of them in `cache`; the wheels are in `downloads`.
+    """Return the layers below the project's, all of them in `cache`; wheels are in `downloads`.
 
     Parameters
     ----------
@@ -77,13 +77,10 @@ def layers(
         *([packages(plan, downloads, cache, report)] if plan.packages else []),
         skeleton(plan, facts, cache),
         *_lab(plan, facts, lab, downloads, cache, report),
-        *_dependencies(plan, place, wheels, downloads, cache, report),
+        *_distributions(plan, place, wheels, downloads, cache, report),
     ]
     if plan.local:
         made.append(_locals(plan, cache, report))
-    for name, where in LAYERS:
-        if files := plan.layer(name):
-            made.append(_files(name, where, files, cache, store, report))
     return tuple(made)
 
 
@@ -97,7 +94,7 @@ def _lab(
     place = _unpack.lab(site_packages(plan, LAB), plan.python)
     return [
         lab_skeleton(plan, facts, cache),
-        *_dependencies(plan, place, wheels, downloads, cache, report),
+        *_distributions(plan, place, wheels, downloads, cache, report),
     ]
 
 
@@ -140,7 +137,7 @@ class _Compilers:
         return mine.compile(path, source)
 
 
-def _dependencies(
+def _distributions(
     plan: Plan, place: _unpack.Place, wheels: Sequence[Wheel], downloads: oci.Cache,
     cache: oci.Cache, report: Report,
 ) -> list[Made]:  # fmt: skip
@@ -271,6 +268,15 @@ def _locals(plan: Plan, cache: oci.Cache, report: Report) -> Made:
 
 
 # --- the project
+
+
+def project(plan: Plan, cache: oci.Cache, store: Store, report: Report) -> tuple[Made, ...]:
+    """Return the layers of the project's files."""
+    return tuple(
+        _files(name, where, files, cache, store, report)
+        for name, where in LAYERS
+        if (files := plan.layer(name))
+    )
 
 
 def _files(

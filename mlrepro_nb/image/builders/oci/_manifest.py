@@ -24,7 +24,29 @@ _SECOND = 1_000_000_000
 
 def compose(plan: Plan, base: Base, layers: Sequence[Made]) -> tuple[bytes, oci.Image]:
     """Return the image's configuration and the image."""
-    settings = canonical(_configuration(plan, base, layers))
+    setup = configuration(plan)
+    return _composed(
+        base, layers, _date(plan.created), _config(setup, base.configuration.get("config") or {}),
+        {**setup.labels, "io.mlrepro.builder": builder(plan)},
+    )  # fmt: skip
+
+
+def compose_below(plan: Plan, base: Base, layers: Sequence[Made]) -> tuple[bytes, oci.Image]:
+    """Return an image that is set up as the base image is, but for its folder.
+
+    It says nothing of the record, so that it is the same for all with these dependencies.
+    """
+    config = {
+        **(base.configuration.get("config") or {}), "WorkingDir": configuration(plan).workdir
+    }  # fmt: skip
+    return _composed(base, layers, _date(""), config, {})
+
+
+def _composed(
+    base: Base, layers: Sequence[Made], created: str, config: Mapping[str, Any],
+    annotations: Mapping[str, str],
+) -> tuple[bytes, oci.Image]:  # fmt: skip
+    settings = canonical(_configuration(base, layers, created, config))
     configured = oci.Descriptor(
         media_type=oci.CONFIG, digest=digest_bytes(settings), size=len(settings)
     )
@@ -39,7 +61,7 @@ def compose(plan: Plan, base: Base, layers: Sequence[Made]) -> tuple[bytes, oci.
             "mediaType": oci.MANIFEST,
             "config": msgspec.to_builtins(configured),
             "layers": msgspec.to_builtins(descriptors),
-            "annotations": {**configuration(plan).labels, "io.mlrepro.builder": builder(plan)},
+            **({"annotations": annotations} if annotations else {}),
         }
     )
     return settings, oci.Image(
@@ -53,14 +75,15 @@ def builder(plan: Plan) -> str:
     return f"oci/{FORMAT}; {oci.COMPRESSOR}{compiled}"
 
 
-def _configuration(plan: Plan, base: Base, layers: Sequence[Made]) -> dict[str, Any]:
+def _configuration(
+    base: Base, layers: Sequence[Made], created: str, config: Mapping[str, Any]
+) -> dict[str, Any]:
     below = base.configuration
-    created = _date(plan.created)
     found = {
         "architecture": below["architecture"],
         "os": below["os"],
         "created": created,
-        "config": _config(configuration(plan), below.get("config") or {}),
+        "config": config,
         "rootfs": {
             "type": "layers",
             "diff_ids": [

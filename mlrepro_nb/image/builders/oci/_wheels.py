@@ -33,8 +33,9 @@ def wheels(
     Raises
     ------
     ToolError
-        The index cannot be reached, has no wheel for the base image, or serves
-        another file than was locked.
+        The index cannot be reached, or serves another file than was locked.
+    NeedsEngineError
+        It has no wheel for the base image.
     """
     options, pins = _lock.parse(lock)
     platforms = wheel_platforms(facts, plan.machine)
