@@ -17,13 +17,19 @@ __all__ = [
 
 def installed_edges(distribution: Distribution) -> tuple[str, ...] | None:
     """Return the requirements of a distribution that is installed here in that very version."""
+    from email.parser import HeaderParser
     from importlib import metadata
 
     try:
         found = metadata.distribution(distribution.name)
-        if found.version != distribution.version:
+        text = found.read_text("METADATA")
+        if text is None:  # an egg
+            return tuple(found.requires or ()) if found.version == distribution.version else None
+        # `requires` and `version` would each parse all of it, whole READMEs.
+        told = HeaderParser().parsestr(text)
+        if told["Version"] != distribution.version:
             return None
-        return tuple(found.requires or ())
+        return tuple(told.get_all("Requires-Dist", ()))
     except (metadata.PackageNotFoundError, KeyError, ValueError):
         return None
 

@@ -1,4 +1,4 @@
-"""What goes into an image from the project, as values."""
+"""What goes into an image from the project."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Literal
 import msgspec
 
 from mlrepro_nb.errors import UsageError
+from mlrepro_nb.model import digest_bytes
+from mlrepro_nb.store import Store
 
 Layer = Literal["bulk", "data", "model", "code", "record"]
 
@@ -21,6 +23,19 @@ class ContextFile(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     """File that it is a copy of; None where `content` has it."""
     content: bytes | None = None
+
+
+def identity(file: ContextFile, store: Store) -> str:
+    """Return the digest of what a file holds; one that did not change is not read again."""
+    if file.source is None:
+        return digest_bytes(file.content or b"")
+    # Not above: a service imports this package, and has no need of what capture needs.
+    from mlrepro_nb.capture.data.hashing import hash_file
+
+    found = hash_file(file.source, cache=store.digests)
+    if found is None or found.digest is None:
+        raise UsageError(f"{file.source} cannot be read.", "Restore it, or record again.")
+    return found.digest
 
 
 def in_project(path: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -17,14 +18,14 @@ import msgspec
 from mlrepro_nb.connect import command, oci
 from mlrepro_nb.connect.mlflow_serving import serving_example
 from mlrepro_nb.errors import ToolError
-from mlrepro_nb.image._contents import ContextFile
+from mlrepro_nb.image._contents import ContextFile, identity
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.service.predictions import FILE
 from mlrepro_nb.image.service.recording import NOT_RECORDED
 from mlrepro_nb.model import Environment, Record, Report, Step, digest_bytes, digest_text
 from mlrepro_nb.store import Store
 
-_FORMAT = 1
+_FORMAT = 2
 _LONGEST = 600
 
 
@@ -35,7 +36,7 @@ def with_predictions(planned: Plan, root: Path, store: Store, report: Report) ->
     """
     if planned.kind != "service":
         return planned
-    content = _known(planned) or _recorded(planned, root, store, report)
+    content = _known(planned, store) or _recorded(planned, root, store, report)
     if content is None:
         return planned
     file = ContextFile(layer="record", path=FILE, content=content)
@@ -61,7 +62,7 @@ def _recorded(planned: Plan, root: Path, store: Store, report: Report) -> bytes 
     for python in dict.fromkeys(p for p in candidates if p):
         ended, content = _ask(python, folder, planned, environment, root)
         if content is not None:
-            _keep(planned, content)
+            _keep(planned, store, content)
             return content
         told = (ended.stdout.strip().splitlines() or ended.stderr.strip().splitlines() or ["?"])[-1]
         if ended.status == NOT_RECORDED:
@@ -109,8 +110,6 @@ def _variables(planned: Plan, root: Path) -> dict[str, str]:
 
 def _distributions(planned: Plan, environment: Environment) -> dict[str, str]:
     """Return the versions of what the image gets."""
-    import re
-
     names = {re.split(r"==| @ ", pin, maxsplit=1)[0] for pin in planned.pins}
     names |= {d.name for d in planned.local}
     return {d.name: d.version for d in environment.distributions if d.name in names}
@@ -122,20 +121,33 @@ def _model_folder(planned: Plan) -> Path:
     return Path(found.source).parent
 
 
-def _about(planned: Plan) -> dict[str, object]:
-    code = [
-        [f.path, digest_bytes(Path(f.source).read_bytes() if f.source else f.content or b"")]
-        for f in planned.layer("code")
-    ]
+_OF_THE_MOMENT = re.compile(
+    rb"(?m)^(?:artifact_path|model_id|model_uuid|run_id|utc_time_created): .*\n"
+)
+"""What MLmodel says of when and where a model was logged, rather than of the model."""
+
+
+def _about(planned: Plan, store: Store) -> dict[str, object]:
+    """Return what predictions depend on: the model itself, which a rerun may log once more."""
+
+    def told(file: ContextFile) -> str:
+        if (file.layer, file.path) != ("model", "MLmodel") or file.source is None:
+            return identity(file, store)
+        return digest_bytes(_OF_THE_MOMENT.sub(b"", Path(file.source).read_bytes()))
+
+    files = {
+        layer: [[file.path, told(file)] for file in planned.layer(layer)]
+        for layer in ("model", "code")
+    }
     return {
-        "predictions": _FORMAT, "model": planned.model, "python": planned.python,
-        "machine": planned.machine, "code": code, "variables": planned.variables,
+        "predictions": _FORMAT, **files, "python": planned.python,
+        "machine": planned.machine, "variables": planned.variables,
         "pins": digest_text("\n".join(planned.pins)),
         "local": [[d.name, d.version, d.commit or "", d.diff or ""] for d in planned.local],
     }  # fmt: skip
 
 
-def _known(planned: Plan) -> bytes | None:
+def _known(planned: Plan, store: Store) -> bytes | None:
     """Return what was recorded of the same model in the same environment before.
 
     Two machines may differ in last digits: what is known is not recorded anew.
@@ -143,14 +155,14 @@ def _known(planned: Plan) -> bytes | None:
     if planned.model is None:
         return None
     cache = oci.Cache()
-    digest = cache.note(_about(planned))
+    digest = cache.note(_about(planned, store))
     if not isinstance(digest, str) or not cache.has(digest):
         return None
     content = cache.blob(digest).read_bytes()
     return content if digest_bytes(content) == digest else None
 
 
-def _keep(planned: Plan, content: bytes) -> None:
+def _keep(planned: Plan, store: Store, content: bytes) -> None:
     if planned.model is not None:
         cache = oci.Cache()
-        cache.write_note(_about(planned), cache.put(content))
+        cache.write_note(_about(planned, store), cache.put(content))

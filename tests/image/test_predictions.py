@@ -157,6 +157,16 @@ def test_a_service_gets_what_its_model_predicted(
     steps: list[str] = []
     assert planned(folder, store, steps).predictions == found.predictions
     assert not steps  # nothing was run again
+    # Nor is it for the same model, logged by another run.
+    written = (folder / "model" / "MLmodel").read_text()
+    (folder / "model" / "MLmodel").write_text(f"run_id: {'0' * 32}\n{written}")
+    git(folder, "commit", "-qam", "Logged again")
+    model = Model(name="m", uri="models:/m-2", path="model",
+                  digest=digest_of_files(folder / "model"))  # fmt: skip
+    results = msgspec.structs.replace(record.results, models=(model,))
+    record = put(folder, store, environment=record.environment, results=results)
+    assert planned(folder, store, steps).predictions == found.predictions
+    assert not steps
 
     # Another environment would record another model's answers.
     drifted = tuple(

@@ -26,7 +26,7 @@ from mlrepro_nb.image._configuration import (
     WORKDIR,
     site_packages,
 )
-from mlrepro_nb.image._contents import ContextFile
+from mlrepro_nb.image._contents import ContextFile, identity
 from mlrepro_nb.image._local import Wheel
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders.oci import _bytecode, _unpack
@@ -39,7 +39,7 @@ from mlrepro_nb.image.builders.oci._skeleton import (
     layer,
     skeleton,
 )
-from mlrepro_nb.model import Report, Step, digest_bytes
+from mlrepro_nb.model import Report, Step
 from mlrepro_nb.store import Store
 
 _BIG = 5 << 20
@@ -284,7 +284,7 @@ def _files(
     report: Report,
 ) -> Made:  # fmt: skip
     ordered = sorted(files, key=lambda f: f.path)
-    about = {"where": where, "files": [[f.path, _identity(f, store)] for f in ordered]}
+    about = {"where": where, "files": [[f.path, identity(f, store)] for f in ordered]}
     root = where.strip("/")
     work = WORKDIR.strip("/")
 
@@ -299,21 +299,9 @@ def _files(
             else:
                 with Path(file.source).open("rb") as stream:
                     writer.file(path, stream)
-        if {"where": where, "files": [[f.path, _identity(f, store)] for f in ordered]} != about:
+        if {"where": where, "files": [[f.path, identity(f, store)] for f in ordered]} != about:
             raise UsageError(
                 f"The {name} changed while it was packed.", "Wait until nothing writes to it."
             )
 
     return layer(f"the {name}", about, cache, write)
-
-
-def _identity(file: ContextFile, store: Store) -> str:
-    if file.source is None:
-        return digest_bytes(file.content or b"")
-    # Not above: a service imports this package, and has no need of what capture needs.
-    from mlrepro_nb.capture.data.hashing import hash_file
-
-    found = hash_file(file.source, cache=store.digests)
-    if found is None or found.digest is None:
-        raise UsageError(f"{file.source} cannot be read.", "Restore it, or record again.")
-    return found.digest
