@@ -1,7 +1,6 @@
 """One build by us in a process of its own, as `mlrepro build` does it; when each part was done.
 
-It differs from the command in two things: where it keeps what it made is told, and the lock
-that BuildKit sees has a line that no build has seen, so that it has nothing of the round before.
+It differs from the command in where it keeps what it made.
 """
 
 from __future__ import annotations
@@ -12,16 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 MARKS: dict[str, float] = {}
 
 
 class Marking:
     """A builder, or its image, that says when it was asked and when it had done."""
 
-    def __init__(self, inner: Any, salt: str = "", **names: str) -> None:
-        self._inner, self._salt, self._names = inner, salt, names
+    def __init__(self, inner: Any, **names: str) -> None:
+        self._inner, self._names = inner, names
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
@@ -30,10 +27,6 @@ class Marking:
 
         def timed(*arguments: Any, **options: Any) -> Any:
             MARKS[f"until {name}"] = time.time()
-            if self._salt:
-                plan, *others = arguments
-                lock = f"{plan.lock}# {self._salt}\n"
-                arguments = (msgspec.structs.replace(plan, lock=lock), *others)
             made = found(*arguments, **options)
             MARKS[self._names[name]] = time.time()
             return Marking(made, name="named", push="pushed") if name == "build" else made
@@ -51,12 +44,8 @@ def main(asked: dict[str, Any]) -> None:
     cache, downloads = oci.Cache(Path(asked["cache"])), oci.Cache(Path(asked["downloads"]))
     MARKS["imported"] = time.time()
 
-    def choose(*_: Any) -> Any:
-        if asked["builder"] == "oci":
-            return Marking(OciBuilder(cache, downloads), build="built")
-        return Marking(DockerBuilder(cache, downloads), build="built")
-
-    _build.choose = choose
+    builder = OciBuilder if asked["builder"] == "oci" else DockerBuilder
+    _build.choose = lambda *_: Marking(builder(cache, downloads), build="built")
     _, image = _build.build(
         "train.ipynb", kind=asked["kind"], base=asked["base"], repository=asked["repository"],
         version=asked["version"], push=True, test=False,

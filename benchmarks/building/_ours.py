@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import time
-import uuid
 from functools import partial
 from pathlib import Path
 
@@ -69,7 +68,7 @@ class Ours:
         self._project = _PROJECTS[scratch]
         self._downloads = scratch / f"downloads-{kind}"
         self._cache = scratch / f"cache-{builder}-{kind}"
-        self._repository = self._salt = ""
+        self._repository = ""
         self._number = 0
 
     def warm(self) -> None:
@@ -82,13 +81,11 @@ class Ours:
         if state.name == "cold":
             shutil.rmtree(self._cache, ignore_errors=True)
             self._repository = a_repository()
-            self._salt = uuid.uuid4().hex
         self._number += 1
         asked = {
             "builder": self._builder, "kind": self.kind, "base": os.environ["MLREPRO_TEST_BASE"],
             "repository": self._repository, "version": f"0.0.{self._number}",
             "cache": str(self._cache), "downloads": str(self._downloads),
-            "salt": self._salt,
         }  # fmt: skip
         kit = {"BUILDKIT_HOST": os.environ["MLREPRO_TEST_BUILDKIT"]}
         start = time.time()
