@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from mlrepro_nb import image
-from mlrepro_nb.connect import docker, oci
+from mlrepro_nb.connect import docker, oci, uv
 from mlrepro_nb.connect import index as door_of_index
 from mlrepro_nb.connect import registry as door
 from mlrepro_nb.errors import ToolError, UsageError
@@ -20,8 +20,9 @@ from mlrepro_nb.image._render import upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
 from mlrepro_nb.image.builders.docker import DockerBuilder
-from mlrepro_nb.model import Image, Record
+from mlrepro_nb.model import Image, Record, canonical, digest_bytes
 from mlrepro_nb.store import Store
+from tests.image.conftest import PYTHON
 from tests.package_index import Index
 
 pytestmark = pytest.mark.engine
@@ -169,6 +170,59 @@ def test_what_has_no_wheel_is_made_by_buildkit(
                 made.local(lambda _: None), "-c", "import tiny; open(tiny.__cached__)",
                 check=False)  # fmt: skip
     assert ended.returncode == 0, ended.stderr
+
+
+def a_base(folder: Path, name: str, architecture: str) -> str:
+    """Push a base image for another machine, of which nothing can be run, and return its name."""
+    with (folder / "layer").open("wb") as file:
+        writer = oci.LayerWriter(file)
+        writer.file(f"usr/bin/python{PYTHON.rpartition('.')[0]}", b"nothing", executable=True)
+        layer = writer.end()
+    configuration = canonical({
+        "architecture": architecture, "os": "linux", "config": {"Env": ["PATH=/usr/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+    })  # fmt: skip
+    (folder / "configuration").write_bytes(configuration)
+    configured, packed = (
+        oci.Descriptor(media_type=kind, digest=oci.digest_of(path), size=path.stat().st_size)
+        for kind, path in ((oci.CONFIG, folder / "configuration"), (oci.GZIP, folder / "layer"))
+    )
+    content = canonical({
+        "schemaVersion": 2, "mediaType": oci.MANIFEST, "config": msgspec.to_builtins(configured),
+        "layers": [msgspec.to_builtins(packed)],
+    })  # fmt: skip
+    manifest = door.Manifest(content=content, media_type=oci.MANIFEST)
+    blobs = [
+        door.Blob(digest=d.digest, path=folder / file, size=d.size)
+        for d, file in ((configured, "configuration"), (packed, "layer"))
+    ]
+    door.push(name, manifest, blobs, ["base"])
+    return f"{name}@{digest_bytes(content)}"
+
+
+def test_for_another_machine_nothing_of_it_is_run(
+    small: Recorded, registry: str, buildkit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlrepro_nb.image._build import plan
+
+    monkeypatch.setenv("BUILDKIT_HOST", buildkit)
+    base = a_base(tmp_path, f"{registry}/test/{uuid.uuid4().hex[:12]}", "arm64")
+    pin = "markupsafe==3.0.2"
+    planned = msgspec.structs.replace(
+        plan("train.ipynb", base=base), machine="aarch64", pins=(pin,),
+        lock=uv.lock((pin,), python=PYTHON, machine="aarch64"),
+    )  # fmt: skip
+    made = DockerBuilder(oci.Cache(tmp_path / "cache")).build(
+        planned, Wanted(bundle=door_of_index.ca_bundle()), small[1], lambda _: None
+    )
+    assert isinstance(made, BuiltImage)
+    assert json.loads(made.blob(made.id).read_bytes())["architecture"] == "arm64"  # type: ignore[union-attr]
+    names: list[str] = []
+    for layer in made.image.layers:
+        with oci.opened(made.blob(layer.digest)) as archive:  # type: ignore[arg-type]
+            names += [member.name for member in archive]
+    assert any(n.endswith("aarch64-linux-gnu.so") for n in names)
+    assert "app/project/train.ipynb" in names
 
 
 def test_an_archive_is_written_without_an_engine(
