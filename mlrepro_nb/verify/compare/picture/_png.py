@@ -12,6 +12,9 @@ LARGEST = 60_000_000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DRAWN = (b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"gAMA", b"acTL", b"fcTL", b"fdAT")
 
+Chunks = list[tuple[bytes, bytes]]
+"""Of a PNG: kinds and contents."""
+
 
 class Pixels(msgspec.Struct, frozen=True):
     """A decoded picture: 8-bit channels, row by row."""
@@ -22,7 +25,7 @@ class Pixels(msgspec.Struct, frozen=True):
     data: bytes
 
 
-def drawn_chunks(data: bytes) -> list[tuple[bytes, bytes]] | None:
+def drawn_chunks(data: bytes) -> Chunks | None:
     """Return what of a PNG makes its pixels, or None where it is none.
 
     What names the program that wrote it, and when, is left out.
@@ -39,6 +42,21 @@ def drawn_chunks(data: bytes) -> list[tuple[bytes, bytes]] | None:
         ended = ended or kind == b"IEND"
         position += length + 12
     return found if ended and found and found[0][0] == b"IHDR" else None
+
+
+def inflated(chunks: Chunks) -> Chunks | None:
+    """Return what makes a PNG's pixels with its rows unpacked; None where they are too many.
+
+    The same rows are the same pixels, however well they were packed.
+    """
+    inflate = zlib.decompressobj()
+    try:
+        body = b"".join(chunk for kind, chunk in chunks if kind == b"IDAT")
+        rows = inflate.decompress(body, LARGEST)
+    except zlib.error:
+        return None
+    others = [chunk for chunk in chunks if chunk[0] != b"IDAT"]
+    return [*others, (b"IDAT", rows)] if inflate.eof else None
 
 
 def decode_png(data: bytes) -> Pixels | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from functools import partial
 from itertools import compress
+from math import isclose
 from operator import ne
 
 import msgspec
@@ -98,48 +100,54 @@ def _inner(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
 
 def _pairwise(old: list[str], new: list[str], context: Context) -> Difference | None:
     """Compare line by line; the first difference that counts, or None."""
-    budget, forms, sure = _MASKED, Forms(masked, context), -1
-    for place, index in enumerate(off := list(compress(range(len(old)), map(ne, old, new)))):
-        if place % _BATCH == 0:
-            # All at once where there is nothing but float noise.
-            some = off[place : place + _BATCH]
-            one, other = ("\n".join(lines[i] for i in some) for lines in (old, new))
-            sure = some[-1] if _float_noise(one, other, context) else sure
-        if index <= sure:
+    budget, forms = _MASKED, Forms(masked, context)
+    off = list(compress(range(len(old)), map(ne, old, new)))
+    for start in range(0, len(off), _BATCH):
+        some = off[start : start + _BATCH]
+        # All at once where there is nothing but float noise.
+        if _float_noise(*("\n".join(lines[i] for i in some) for lines in (old, new)), context):
             continue
-        one, other = old[index], new[index]
-        if forms.agree(one, other) or _float_noise(one, other, context):
-            continue
-        if len(one) > _PIECE and len(other) > _PIECE:
-            one, other = narrowed(one, other)
-        budget -= len(one) + len(other)
-        if budget < 0:
-            return differing(f"{one[:400]} (too much differs to look at all of it)", other[:400])
-        found = _compare_pieces(one, other, context)
-        if found.level == "different":
-            return _placed(found, old, index, other)
+        for index in some:
+            one, other = old[index], new[index]
+            if forms.agree(one, other) or _float_noise(one, other, context):
+                continue
+            if len(one) > _PIECE and len(other) > _PIECE:
+                one, other = narrowed(one, other)
+            budget -= len(one) + len(other)
+            if budget < 0:
+                return differing(
+                    f"{one[:400]} (too much differs to look at all of it)", other[:400]
+                )
+            found = _compare_pieces(one, other, context)
+            if found.level == "different":
+                return _placed(found, old, index, other)
     return None
 
 
 def _float_noise(one: str, other: str, context: Context) -> bool:
     """Whether two texts differ in floats alone, and within the tolerances."""
-    old, new = one.split(), other.split()
-    if len(old) != len(new):
+    words, words_new = one.split(), other.split()
+    if len(words) != len(words_new):
         return False
-    rtol, atol = context.rtol, context.atol
-    for a, b in zip(old, new, strict=True):
-        if a == b:
-            continue
-        if "." in a and "." in b and "_" not in a and "_" not in b:
-            try:
-                x = float(a)
-                if abs(x - float(b)) <= atol + rtol * abs(x):
-                    continue
-            except ValueError:
-                pass  # brackets and commas around it
-        if not _close_word(a, b, context):
-            return False
-    return True
+    off = list(map(ne, words, words_new))
+    old, new = list(compress(words, off)), list(compress(words_new, off))
+    return _all_close(old, new, context) or all(
+        _close_word(a, b, context) for a, b in zip(old, new, strict=True)
+    )
+
+
+def _all_close(old: list[str], new: list[str], context: Context) -> bool:
+    """Whether all words are floats that agree: no step of Python for each of them.
+
+    False where it takes more to tell.
+    """
+    near = partial(isclose, rel_tol=context.rtol, abs_tol=context.atol)
+    try:
+        agree = all(map(near, map(float, old), map(float, new)))
+    except ValueError:
+        return False  # brackets and commas around it
+    # A float has one point at most; whole numbers agree exactly or not at all.
+    return agree and all(" ".join(words).count(".") == len(words) for words in (old, new))
 
 
 def _close_word(one: str, other: str, context: Context) -> bool:

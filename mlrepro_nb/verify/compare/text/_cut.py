@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 _AROUND = 300
 """Characters of a line around a difference that may tell whether it is noise."""
 _ABOVE = 20_000
@@ -43,22 +45,27 @@ def narrowed(one: str, other: str) -> tuple[str, str]:
 
 def _alike(one: str, other: str) -> int:
     """Return how many characters two texts begin with alike."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return _longest(min(len(one), len(other)), lambda low, high: one[low:high] == other[low:high])
 
 
 def _alike_back(one: str, other: str) -> int:
     """Return how many characters two texts end with alike."""
-    low, high = 0, min(len(one), len(other))
+    end, other_end = len(one), len(other)
+    return _longest(
+        min(end, other_end),
+        lambda low, high: one[end - high : end - low] == other[other_end - high : other_end - low],
+    )
+
+
+def _longest(most: int, alike: Callable[[int, int], bool]) -> int:
+    """Return up to where texts are alike; where they soon are not, little of them is read."""
+    low, step = 0, _ABOVE
+    while low < most and alike(low, min(low + step, most)):
+        low, step = min(low + step, most), 2 * step
+    high = min(low + step, most)
     while low < high:
         middle = (low + high + 1) // 2
-        if one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]:
+        if alike(low, middle):
             low = middle
         else:
             high = middle - 1
