@@ -146,8 +146,12 @@ def _values(table: Table) -> int:
 
 def _measured(table: Table, row: int, column: int) -> bool:
     """Whether the heading of a cell is a name under which a library keeps times."""
-    names = (table.column(column), table.row(row))
+    names = (table.column(column), table.row(row) or _first_word(table.rows[row][0]))
     return any(MEASURED.fullmatch(name) for name in names if name)
+
+
+def _first_word(cell: str) -> str:
+    return next(iter(cell.split(maxsplit=1)), "")
 
 
 def _numeral(*cells: str) -> bool:

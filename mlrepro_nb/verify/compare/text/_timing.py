@@ -96,14 +96,26 @@ _DRAWN = re.compile(
 _TRAINER = re.compile(rf"(\[\s?\d+/\d+ )({_CLOCK})(?: < {_CLOCK}, (?:{_NUMBER}|\?) ?it/s)?(?=,|\])")
 # Names that libraries give to what they measured.
 MEASURED = re.compile(
-    r"(?:(?:mean|std|avg|total)_)?(?:fit|score|train|training|eval|test|inference|predict|wall|cpu"
-    r"|exec|execution|elapsed|compute|epoch|step)\w{0,12}_(?:times?|seconds|secs|runtime)(?:_\w{1,8})?"
+    r"(?:(?:mean|std|avg|total)_)?(?:(?:re)?fit|score|train|training|eval|test|inference|predict|wall|cpu"
+    r"|exec|execution|elapsed|compute|epoch|step)\w{0,12}_(?:times?|seconds|secs|runtime)(?:_\w{0,8})?"
     r"|\w{0,24}_per_sec(?:ond)?|(?:train|eval|test)_runtime|elapsed(?:_\w{1,8})?",
     re.I,
 )
-_MEASURING = ("_time", "_sec", "_runtime", "_per_sec", "elapsed", "_TIME", "Elapsed", "ELAPSED")
+# `mean_fit_time` and its like as reprlib cuts them, in what scikit-learn shows of a search.
+_CUT = r"(?<=['\"])(?:me|st)\.\.\.me(?=['\"])"
+_MEASURING = (
+    "...me",
+    "_time",
+    "_sec",
+    "_runtime",
+    "_per_sec",
+    "elapsed",
+    "_TIME",
+    "Elapsed",
+    "ELAPSED",
+)
 _MEASURED_VALUES = re.compile(
-    rf"(?P<name>['\"]?\b(?:{MEASURED.pattern})['\"]?\s{{0,3}}[:=]\s{{0,3}})"
+    rf"(?P<name>['\"]?(?:\b(?:{MEASURED.pattern})|{_CUT})['\"]?\s{{0,3}}[:=]\s{{0,3}})"
     rf"(?:(?:np\.)?(?:array|float64|tensor)\()?(?:\[[^\[\]‹]{{0,20000}}\]|-?{_NUMBER})\)?",
     re.I,
 )
