@@ -226,6 +226,9 @@ _MUTATORS = frozenset(
 )  # fmt: skip
 
 
+_LOCAL = re.compile(r"@([A-Za-z_]\w*)")
+
+
 class _Names(ast.NodeVisitor):
     """Names defined and used at the top level of a cell, in order of evaluation."""
 
@@ -356,6 +359,11 @@ class _Names(ast.NodeVisitor):
                 self.mutated.add(base.id)
             if function.attr == "shuffle":
                 self.mutated |= {a.id for a in node.args if isinstance(a, ast.Name)}
+            if function.attr in ("query", "eval"):
+                # pandas looks up in the namespace what its expressions name so.
+                for text in (a.value for a in node.args[:1] if isinstance(a, ast.Constant)):
+                    for name in _LOCAL.findall(text) if isinstance(text, str) else ():
+                        self._use(name)
         self.generic_visit(node)
 
     # --- scopes

@@ -356,6 +356,76 @@ def build() -> list[Fault]:
     add("listing-order/joined", cells, ("listing-order", 1), files={f"parts/{n}.csv": n for n in "bdaceghf"},
         edit=listed_in_order, slow=True)  # fmt: skip
 
+    # --- found by notebooks written to be unlike those above
+    sell = [IMPORTS, "df = pd.read_csv('sales.csv')\ndf.head(3)"]
+    cells = [*sell, "print(df.query('units > @least').shape)"]
+    add("deleted-definition/in-a-query", cells, ("deleted-definition", 2),
+        ran=[*order(cells, 0, 1), (None, "least = 10"), (2, cells[2])])  # fmt: skip
+    cells = [*sell, "LEAST = 20", "print(len(df.query('units > @LEAST')))"]
+    add("edited-after-run/used-in-a-query", cells, ("edited-after-run", 2),
+        ran=[*order(cells, 0, 1), (2, "LEAST = 12"), (3, cells[3])])  # fmt: skip
+    cells = [*sell, "from sklearn.model_selection import train_test_split\n"
+             "train, test = train_test_split(df, test_size=0.25, random_state=7)",
+             "from sklearn.linear_model import Ridge\nmodel = Ridge(alpha=9.0).fit(train[['units']], "
+             "train.price)\nprint(model.score(test[['units']], test.price))", "model.coef_"]  # fmt: skip
+    add("edited-after-run/of-two-the-nearest", cells, ("edited-after-run", 3),
+        ran=[*order(cells, 0, 1, 2), (3, cells[3].replace("9.0", "500.0")), (4, cells[4])])  # fmt: skip
+    cells = [*sell, "df['price'] = df['price'] * 1.05", "print(df.price.sum())"]
+    add(
+        "in-place-mutation/column", cells, ("in-place-mutation", 2), ran=order(cells, 0, 1, 2, 2, 3)
+    )
+    cells = ["history = []", "history.append({'model': 'ridge'})", "print(history)"]
+    add("in-place-mutation/appended", cells, ("in-place-mutation", 1), ran=order(cells, 0, 1, 1, 2))
+    cells = ["import numpy as np\nnp.random.seed(0)", "noise = np.random.normal(size=50)",
+             "print(np.random.normal(size=3))"]  # fmt: skip
+    add(
+        "shifted-stream/through-the-generator", cells, ("shifted-stream", 1),
+        ran=order(cells, 0, 1, 1, 2),
+    )  # fmt: skip
+    cells = ["losses = []\nfor epoch in range(400):\n    losses.append(1 / (epoch + 1))",
+             "print(len(losses), round(sum(losses), 4))"]  # fmt: skip
+    add("interrupted/and-what-rests-on-it", cells, ("interrupted", 0),
+        ran=[(0, f"{cells[0]}\n    if epoch == 150:\n        raise KeyboardInterrupt"),
+             (1, cells[1])])  # fmt: skip
+    cells = ["import ipywidgets as widgets\nk = widgets.IntSlider(value=3, min=1, max=9)",
+             "print('neighbours', k.value)"]  # fmt: skip
+    add("widget-state/slider", cells, ("widget-state", 1),
+        ran=[(0, cells[0]), (None, "k.value = 8"), (1, cells[1])])  # fmt: skip
+    cells = ["import sqlite3\nimport pandas as pd",
+             "orders = pd.read_sql('select * from orders', sqlite3.connect('shop.db'))",
+             "print(orders.amount.sum())"]  # fmt: skip
+    shop = ("import sqlite3\ndb = sqlite3.connect('shop.db')\ndb.execute('create table orders (amount)')\n"
+            "db.execute('insert into orders values (20)')\ndb.commit()\ndb.close()\ndel db, sqlite3")  # fmt: skip
+    add("missing-file/sqlite", cells, ("missing-file", 1), prelude=shop, after={"shop.db": None})
+    parts = {f"batches/{n}.csv": f"v\n{i}\n" for i, n in enumerate("abc")}
+    cells = ["import glob\nimport pandas as pd", "files = sorted(glob.glob('batches/*.csv'))",
+             "print(pd.concat(map(pd.read_csv, files)).v.sum())"]  # fmt: skip
+    add("missing-file/none-listed", cells, ("missing-file", 1), files=parts,
+        after=dict.fromkeys(parts))  # fmt: skip
+    cells = [cells[0], "files = sorted(glob.glob('/home/eve/batches/*.csv'))\nprint(len(files))"]
+    add("absolute-path/none-listed", cells, ("absolute-path", 1), files=parts,
+        edit=replace(1, "0", "3"))  # fmt: skip
+    cells = ["from pathlib import Path\nBASE = Path('/mnt/share/eve')",
+             "print(sum(1 for p in (BASE / 'batches').glob('*.csv')))"]  # fmt: skip
+    add("absolute-path/none-in-a-folder", cells, ("absolute-path", 0), edit=replace(1, "0", "3"))
+    cells = ["import datetime", "start = datetime.date(2024, 1, 15)\n"
+             "print('day', (datetime.date.today() - start).days)"]  # fmt: skip
+    add("clock/days-since", cells, ("clock", 1), edit=replace(1, "day ", "day 1"))
+    cells = ["import datetime", "print(len(str(datetime.datetime.now() - datetime.timedelta(days=7))))",
+             "since = datetime.date.today() - datetime.timedelta(days=7)\nprint(since.toordinal())"]  # fmt: skip
+    add("clock/a-week-ago", cells, ("clock", 2), edit=replace(2, "7", "6"))
+    cells = [*sell, "print(sorted(df.price.unique()))"]
+    add("unexecuted-stamp/no-output", cells, ("unexecuted-stamp", 2),
+        edit=lambda nb: nb["cells"][2].update(outputs=[]))  # fmt: skip
+    add("api-change/refused-value", ["import matplotlib.pyplot as plt\nplt.style.use('seaborn-ticks')", "print(1)"],
+        ("api-change", 0), prelude="import matplotlib.pyplot as plt; plt.style.use = print")  # fmt: skip
+    book = ("import zipfile\nz = zipfile.ZipFile('a.xlsx', 'w')\nz.writestr('xl/workbook.xml', '<x/>')\n"
+            "z.close()\ndel z\nimport pandas as pd; pd.read_excel = lambda p: pd.DataFrame({'a': [1]})")  # fmt: skip
+    add("undeclared-dependency/optional", [IMPORTS, "print(pd.read_excel('a.xlsx').shape)"],
+        ("undeclared-dependency", 1), prelude=book)  # fmt: skip
+    add("hardware/cores", ["import os", "workers = os.cpu_count()\nprint('workers', workers)"],
+        ("hardware", 1), edit=replace(1, "workers ", "workers 9"))  # fmt: skip
+
     # --- benign: nothing to report
     add(
         "benign/addresses",
@@ -395,6 +465,14 @@ def build() -> list[Fault]:
              "clf = RandomForestClassifier(n_estimators=5, random_state=0).fit(df[['bill', 'mass']], df.species)\nclf",
              "print(clf.score(df[['bill', 'mass']], df.species))"]  # fmt: skip
     add("benign/seeded", cells, None)
+    cells = [IMPORTS + "\nfrom sklearn.linear_model import Ridge\nfrom sklearn.model_selection import GridSearchCV",
+             "df = pd.read_csv('sales.csv')", "search = GridSearchCV(Ridge(), {'alpha': [1, 10]}, cv=3, verbose=3)\n"
+             "search.fit(df[['units']], df.price)", "pd.DataFrame(search.cv_results_)[['mean_fit_time', 'std_score_time', 'param_alpha', 'mean_test_score']]"]  # fmt: skip
+    add("benign/search-times", cells, None)
+    add("benign/logged", ["import logging, sys\nlogging.basicConfig(stream=sys.stdout, format='%(asctime)s %(levelname)s %(message)s', force=True)",
+                          "logging.warning('loss=%.4f', 1 / 3)"], None)  # fmt: skip
+    add("benign/since-the-start", ["import datetime", "begun = datetime.datetime.now()",
+                                   "print('elapsed', datetime.datetime.now() - begun)"], None)  # fmt: skip
     add("benign/styler", [IMPORTS, "pd.DataFrame({'a': [1.5, 2.5]}).style.format('{:.1f}')"], None)
     add("benign/raises", ["1 / 0", "print('after')"], None)
     add("benign/counts-gone", ["print(1)", "2 + 2"], None, counts=False)

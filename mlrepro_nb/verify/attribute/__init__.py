@@ -10,7 +10,7 @@ from mlrepro_nb.verify.attribute._attribute import (
     needs_second_run,
     without_effect,
 )
-from mlrepro_nb.verify.attribute.case import Case, Output, Seen
+from mlrepro_nb.verify.attribute.case import Case, Output, Seen, near
 from mlrepro_nb.verify.attribute.differences import circumstantial, of_condition
 from mlrepro_nb.verify.attribute.differences import drawn as draws
 
@@ -22,6 +22,7 @@ __all__ = [
     "circumstantial",
     "draws",
     "drift_suspected",
+    "near",
     "needs_second_run",
     "of_condition",
     "without_effect",

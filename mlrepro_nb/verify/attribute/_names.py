@@ -74,6 +74,22 @@ ENTROPY = frozenset(
     {"uuid.uuid1", "uuid.uuid4", "os.urandom", "random.SystemRandom", "os.getpid",
      "numpy.random.bit_generator.randbits"}
 )  # fmt: skip
+MACHINE = frozenset(
+    {
+        "os.cpu_count", "os.process_cpu_count", "os.sched_getaffinity", "os.uname",
+        "multiprocessing.cpu_count", "psutil.cpu_count", "joblib.cpu_count", "platform.machine",
+        "platform.processor", "platform.node", "platform.platform", "platform.uname",
+        "platform.system", "platform.release", "socket.gethostname", "torch.cuda.is_available",
+        "torch.cuda.device_count", "torch.cuda.get_device_name", "torch.cuda.get_device_properties",
+        "torch.backends.mps.is_available", "torch.get_num_threads",
+        "tensorflow.config.list_physical_devices", "tensorflow.test.gpu_device_name",
+        "jax.devices", "jax.device_count", "jax.local_devices", "jax.default_backend",
+        "cupy.cuda.runtime.getDeviceCount",
+    }
+)  # fmt: skip
+"""What tells of the machine."""
+WIDGET_STATE = frozenset({"value", "index", "label", "selected_index", "children", "data"})
+"""Attributes of a widget that a person sets by using it."""
 LISTINGS = frozenset(
     {"os.listdir", "os.scandir", "os.walk", "glob.glob", "glob.iglob", "pathlib.Path.iterdir"}
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -141,6 +142,22 @@ def cause(
         kind=kind, cell=cell, subject=subject, evidence=_sentence(evidence), fix=_sentence(fix),
         requirement=requirement,
     )  # fmt: skip
+
+
+def near(case: Case, index: int) -> bool:
+    """Whether what differs are numbers that are close: as sums in another order are."""
+    difference = case.cells[index].difference
+    if difference is None:
+        return False
+    one, other = (
+        [float(n) for n in re.findall(r"-?\d+\.\d+(?:e[-+]?\d+)?", text)[:50]]
+        for text in (difference.before, difference.after)
+    )
+    return (
+        bool(one)
+        and len(one) == len(other)
+        and all(abs(a - b) <= 1e-3 * max(abs(a), abs(b), 1e-12) for a, b in zip(one, other))  # noqa: B905
+    )
 
 
 def _sentence(text: str) -> str:

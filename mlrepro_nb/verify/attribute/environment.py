@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from mlrepro_nb.model import Cause, Distribution, Startup
+from mlrepro_nb.model import Cause, Distribution, Record, Startup
 from mlrepro_nb.verify.attribute import recorded
-from mlrepro_nb.verify.attribute.case import Case, cause
+from mlrepro_nb.verify.attribute.case import Case, cause, near
+from mlrepro_nb.verify.attribute.sources import in_slice
 
 
 def startup_name(case: Case, index: int, name: str) -> Cause | None:
@@ -40,6 +41,40 @@ def startup_changed(case: Case, index: int) -> Cause | None:
         "otherwise, in this one",
         f"Do what {made.name} does in the notebook's first cell",
     )  # fmt: skip
+
+
+def hardware(case: Case, index: int) -> Cause | None:
+    """Say whether a cell tells of the machine, or adds up on another than it was recorded on."""
+    upstream = case.flow.upstream(index)
+    for source in in_slice(case.sources, upstream, "machine"):
+        return other_machine(case, source.cell, f"asks for it: `{source.text}`")
+    if case.record is None or case.rerun is None or not near(case, index):
+        return None
+    if _silicon(case.record) == _silicon(case.rerun):
+        return None
+    return other_machine(case, index, "computes what is near to it, and not the same")
+
+
+def other_machine(case: Case, index: int, what: str) -> Cause:
+    """Return the cause of what hangs on the machine, with both machines where they are known."""
+    told = [_told(r) if r is not None else None for r in (case.record, case.rerun)]
+    here = f"; this machine is {told[1]}" if told[1] else ""
+    was = f"; it was recorded on {told[0]}" if told[0] else ""
+    return cause(
+        "hardware", index, "machine", f"Cell {index} hangs on the machine: it {what}{was}{here}",
+        "Run it on such a machine, or have the notebook not depend on it",
+    )  # fmt: skip
+
+
+def _silicon(record: Record) -> tuple[str, tuple[str, ...], list[str]]:
+    own = record.hardware
+    return own.cpu, own.flags, [gpu.product for gpu in own.gpus]
+
+
+def _told(record: Record) -> str:
+    own = record.hardware
+    gpus = ", ".join(gpu.product for gpu in own.gpus) or "no GPU"
+    return f"{own.cpu} with {own.cores} cores and {gpus}"
 
 
 def recorded_versions(case: Case) -> dict[str, str]:

@@ -25,6 +25,13 @@ _NETWORK_TYPES = frozenset(
      "gaierror", "ConnectionRefusedError", "RemoteDisconnected", "NewConnectionError",
      "LocalEntryNotFoundError", "OfflineModeIsEnabled", "ProxyError"}
 )  # fmt: skip
+_UNDEFINED = re.compile(r"\b(?:name|variable) '\w+' is not defined")
+_NO_DEVICE = re.compile(
+    r"No CUDA GPUs are available|Found no NVIDIA driver|not compiled with CUDA|no kernel image"
+    r"|CUDA driver version is insufficient|No GPU|no supported GPU|MPS backend is not available"
+    r"|no CUDA-capable device|Unknown backend:? '?(?:gpu|cuda|tpu)|GPU device .{0,20}not found",
+    re.I,
+)
 _PYTHON2_SYNTAX = re.compile(
     r"Missing parentheses in call to '(?:print|exec)'|multiple exception types must be"
     r"|leading zeros in decimal integer|invalid (?:hexadecimal|decimal) literal|0777"
@@ -51,12 +58,15 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
         return _syntax(case, index, ename, evalue)
     if ename in ("NameError", "KeyError") and (numbered := state.taken_from_history(case, index)):
         return numbered
-    if ename in ("NameError", "UnboundLocalError"):
+    # Libraries that evaluate expressions have a class of their own for it.
+    if ename in ("NameError", "UnboundLocalError") or _UNDEFINED.search(evalue):
         return _name(case, index, ename, evalue)
     if ename in ("ModuleNotFoundError", "ImportError"):
         return interfaces.broken_import(case, index, ename, evalue, trace)
     if ename == "KeyError" and (variable := paths.missing_variable(case, index, evalue, trace)):
         return variable
+    if _NO_DEVICE.search(evalue):
+        return environment.other_machine(case, index, f"raised {ename}: {evalue[:160]}")
     if ename == "CalledProcessError" and (said := cause_of_message(case, index)):
         return said
     remote = in_slice(case.sources, case.flow.upstream(index), "remote")
@@ -75,6 +85,8 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
     return (
         recorded_reason(case, index)
         or committed_since(case, index)
+        or paths.nothing_listed(case, index)
+        or interfaces.refused_value(case, index, evalue, trace)
         or _outdated(case, index, ename, evalue, trace)
         or exception(index, ename, evalue, trace)
     )
@@ -157,8 +169,8 @@ def _compiled(case: Case, index: int, evalue: str, trace: str) -> str | None:
 
 
 def _name(case: Case, index: int, ename: str, evalue: str) -> Cause:
-    match = re.search(r"'(\w+)'", evalue)
-    name = match[1] if match else ""
+    match = re.search(r"'(\w+)' is not|'(\w+)'", evalue)
+    name = (match[1] or match[2]) if match else ""
     definers = [cell for cell in case.flow.definers(name) if cell != index]
     later = [cell for cell in definers if cell > index]
     failed = [c for c in definers if c < index and case.cells[c].error is not None]

@@ -16,6 +16,7 @@ from mlrepro_nb.verify.attribute._names import DISTRIBUTIONS, PYTHON2_MODULES
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.history import last_version
 from mlrepro_nb.verify.attribute.providers import provider
+from mlrepro_nb.verify.attribute.sources import string_literals
 
 _FILES = 4000
 """Of a library that are looked into for a class."""
@@ -40,10 +41,11 @@ def broken_import(case: Case, index: int, ename: str, evalue: str, trace: str) -
         )  # fmt: skip
     needs = re.search(
         r"(?:[Mm]issing optional dependency|[Pp]lease (?:pip )?install|requires?|pip install)"
-        r" ['\"`]?([\w-]+)", evalue,
+        r" ['\"`]?([\w-]+)|install the ['\"`]?([\w-]+)['\"`]? (?:package|library|module)", evalue,
     )  # fmt: skip
     if needs and "removed" not in evalue:
-        return _undeclared(case, index, needs[1], needs[1], evalue)
+        name = needs[1] or needs[2]
+        return _undeclared(case, index, name, name, evalue)
     module = _library(trace) or _mentioned(case, index, evalue)
     if module:
         return _changed_interface(case, index, module, module, evalue[:200])
@@ -189,6 +191,26 @@ def changed_interface(case: Case, index: int, ename: str, evalue: str, trace: st
     # Raised inside a library that is not what it was.
     module = _library(trace)
     return recorded.version_drift(case, index, module) if module else None
+
+
+_REFUSED = re.compile(
+    r"\b(?:not (?:an? )?(?:valid|supported|recogni[sz]ed|understood|available|allowed|known)"
+    r"|invalid|unknown|unrecogni[sz]ed|unsupported|must be (?:one of|a str among|in)"
+    r"|Got .{1,60} instead)\b",
+    re.I,
+)
+
+
+def refused_value(case: Case, index: int, evalue: str, trace: str) -> Cause | None:
+    """Say whether a library no longer takes a word that the cell gives it."""
+    module, cell = _library(trace), case.cells[index]
+    if module is None or cell.count is None or not _REFUSED.search(evalue):
+        return None
+    words = {w for w in string_literals(case.flow.by_index[index]) if len(w) > 1}
+    word = next((w for w in sorted(words, key=len, reverse=True) if f"'{w}'" in evalue), None)
+    if word is None or any(o.get("output_type") == "error" for o in cell.reference):
+        return None
+    return _changed_interface(case, index, word, module, evalue[:200])
 
 
 _BUILTIN_TYPES = frozenset(

@@ -127,8 +127,10 @@ def repeated(case: Case, index: int) -> Cause | None:
         names = sorted(flow.accumulates - set(flow.imports))
         drawn = [s for s in case.sources if s.cell == cell and s.kind == "random"]
         if names and not drawn:
+            # A name that is bound anew is one thing, an object that is changed another.
+            bound = names[0] in flow.defines & flow.uses
             return cause(
-                "repeated-execution", cell, names[0],
+                "repeated-execution" if bound else "in-place-mutation", cell, names[0],
                 f"Cell {cell} changes {names[0]!r} from what it was, and {again[cell]}",
                 f"Have cell {cell} make {names[0]!r} from an untouched input, "
                 "then run the notebook from the top",
@@ -140,9 +142,13 @@ def shifted_stream(case: Case, index: int) -> Cause | None:
     """Say whether a cell that draws from a generator seeded elsewhere ran more than once."""
     from mlrepro_nb.verify.attribute.sources import find_sources
 
-    again = _times(case)
-    for source in find_sources(case.flow, seeded=True):
-        if source.cell in again and source.cell in case.flow.upstream(index):
+    again, upstream = _times(case), case.flow.upstream(index)
+    seeded = find_sources(case.flow, seeded=True)
+    shared = {s.subject.partition(":")[0]: s.cell for s in seeded if s.cell in upstream}
+    for source in seeded:
+        # No name leads from one draw to the next: what they share is the generator.
+        last = shared.get(source.subject.partition(":")[0], -1)
+        if source.cell in again and (source.cell in upstream or source.cell < last):
             return cause(
                 "shifted-stream", source.cell, source.subject,
                 f"Cell {source.cell} draws from a generator that another cell seeds "

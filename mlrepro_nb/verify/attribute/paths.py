@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import PureWindowsPath
+from fnmatch import fnmatch
+from glob import iglob
+from pathlib import Path, PureWindowsPath
 
+from mlrepro_nb.connect import git
+from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute.case import Case, cause
-from mlrepro_nb.verify.attribute.sources import file_literals, in_slice
+from mlrepro_nb.verify.attribute.sources import file_literals, in_slice, listed_patterns
 
 _NO_BINARY = frozenset({"TesseractNotFoundError", "ExecutableNotFound", "PDFInfoNotInstalledError",
                         "JavaNotFoundException", "WebDriverException"})  # fmt: skip
 _MISSING = re.compile(
-    r"No such file|does not exist|not found|cannot open|[Uu]nable to open|Errno 2"
+    r"No such file|does not exist|not found|cannot open|[Uu]nable to open|Errno 2|no such table"
 )
 
 
@@ -30,7 +34,12 @@ def missing_path(case: Case, index: int, ename: str, evalue: str, trace: str) ->
     bare = re.search(r"(?:file|directory|exist|found)[^:]*:\s*(\S+)\s*$", evalue)
     if not paths and bare:
         paths = [bare[1]]
-    if not paths:
+    if "no such table" in evalue:
+        # SQLite makes the file that is not there, and an empty one has no tables.
+        upstream = sorted(case.flow.upstream(index))
+        literals = [p for cell in upstream for p in file_literals(case.flow.by_index[cell])]
+        paths = [p for p in literals if not _exists(case, p)][-1:]
+    elif not paths:
         paths = [p for p in file_literals(case.flow.by_index[index]) if not _exists(case, p)][-1:]
     # An exception shows the path as Python would write it.
     path = paths[0].replace("\\\\", "\\") if paths else ""
@@ -66,6 +75,12 @@ def missing_file(case: Case, index: int, path: str, ename: str) -> Cause:
                 "Keep the file in the project and use a path relative to the notebook",
             )  # fmt: skip
     name = _relative(case, shown)
+    if _untracked(case, name):
+        return cause(
+            "untracked-file", index, name,
+            f"Cell {index} reads {name}, which lies in the project and is in no commit",
+            f"Commit it (git add {name}), or track it with DVC (dvc add {name})",
+        )  # fmt: skip
     elsewhere = same_name(case, shown)
     known = _known(case, name)
     return cause(
@@ -74,6 +89,32 @@ def missing_file(case: Case, index: int, path: str, ename: str) -> Cause:
         + (f"; the project has {elsewhere}" if elsewhere else ""),
         _bring_back(case, name, elsewhere),
     )  # fmt: skip
+
+
+def nothing_listed(case: Case, index: int) -> Cause | None:
+    """Say whether a cell rests on a listing of files of which there are none here."""
+    for cell in sorted(case.flow.upstream(index)):
+        flow = case.flow.by_index.get(cell)
+        for pattern in listed_patterns(flow, case.flow) if flow is not None else ():
+            if not _any_file(case, pattern):
+                return missing_file(case, cell, pattern, "FileNotFoundError")
+    return None
+
+
+def _any_file(case: Case, pattern: str) -> bool:
+    """Whether the project has a file of a pattern, or the rerun made one."""
+    made = {
+        name for access in (case.rerun.data if case.rerun is not None else ())
+        if access.access == "write" for name in (access.path, access.repo_path) if name
+    }  # fmt: skip
+    if any(fnmatch(case.local(name), pattern.removeprefix("./")) for name in made):
+        return True
+    try:
+        spelled = str(Path(pattern).expanduser())  # absolute ones cannot be asked of a folder
+        found = iglob(spelled, root_dir=case.folder, recursive=True)  # noqa: PTH207
+        return next(found, None) is not None
+    except (OSError, ValueError, RuntimeError):
+        return True
 
 
 def _absolute_literal(case: Case, index: int, path: str) -> tuple[int, str] | None:
@@ -92,6 +133,17 @@ def _absolute_literal(case: Case, index: int, path: str) -> tuple[int, str] | No
     if best is None and path in case.cells[index].source:
         best = index, path  # in a line for the shell
     return best
+
+
+def _untracked(case: Case, name: str) -> bool:
+    """Whether a file that the rerun did not find is there, but not for git."""
+    path = case.folder / name
+    if not _exists(case, name) or not path.is_relative_to(case.root):
+        return False
+    try:
+        return not git.tracked(case.root, [path.relative_to(case.root).as_posix()])
+    except ToolError:
+        return False
 
 
 def _relative(case: Case, path: str) -> str:

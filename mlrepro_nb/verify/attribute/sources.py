@@ -15,6 +15,7 @@ from mlrepro_nb.verify.attribute._names import (
     ENTROPY,
     LISTING_METHODS,
     LISTINGS,
+    MACHINE,
     NUMPY_NOT_DRAWN,
     ORDER_FREE,
     RANDOM_NOT_DRAWN,
@@ -24,11 +25,13 @@ from mlrepro_nb.verify.attribute._names import (
     TIMERS,
     TORCH_DRAWN,
     UNSEEDED_GENERATORS,
+    WIDGET_STATE,
 )
 
 Kind = Literal[
-    "random", "clock", "timer", "entropy", "hash", "listing", "variable", "remote", "identity"
-]
+    "random", "clock", "timer", "entropy", "hash", "listing", "variable", "remote", "identity",
+    "machine", "widget",
+]  # fmt: skip
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +54,9 @@ def find_sources(flow: Flow, *, seeded: bool = False) -> list[Source]:
     found: list[Source] = []
     drawn: list[Source] = []
     fixed: set[str] = set()
-    elapsed = _elapsed(flow)
+    elapsed, widgets = _elapsed(flow), _widgets(flow)
     for cell in flow.cells:
-        here = list(_in_cell(cell, flow, elapsed))
+        here = [*_in_cell(cell, flow, elapsed), *_set_by_hand(cell, widgets)]
         seeds = {source.subject for source in here if source.text == "seed"}
         for source in here:
             if source.text == "seed":
@@ -181,6 +184,8 @@ def _by_name(name: str) -> Kind | None:
         return "timer"
     if name in REMOTE:
         return "remote"
+    if name in MACHINE:
+        return "machine"
     kinds: dict[str, Kind] = {"hash": "hash", "id": "identity"}
     return kinds.get(name)
 
@@ -266,11 +271,95 @@ def _order_free(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
     return False
 
 
+def _widgets(flow: Flow) -> set[str]:
+    """Return the names of widgets that a person may have set."""
+    return {
+        name
+        for name, values in _bindings(flow).items()
+        if any(
+            isinstance(value, ast.Call)
+            and flow.resolve(dotted(value.func) or "").startswith("ipywidgets.")
+            for value in values
+        )
+    }
+
+
+def _set_by_hand(cell: Cell, widgets: set[str]) -> Iterator[Source]:
+    for node in ast.walk(cell.tree) if cell.tree is not None and widgets else ():
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Load)
+            and node.attr in WIDGET_STATE
+            and isinstance(node.value, ast.Name)
+            and node.value.id in widgets
+        ):
+            yield Source(kind="widget", cell=cell.index, subject=node.value.id, text=_text(node))
+
+
+def _bindings(flow: Flow) -> dict[str, list[ast.expr]]:
+    """Return for names the expressions that they are bound to by plain assignment."""
+    found: dict[str, list[ast.expr]] = {}
+    for cell in flow.cells:
+        for node in ast.walk(cell.tree) if cell.tree is not None else ():
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        found.setdefault(target.id, []).append(node.value)
+    return found
+
+
+def listed_patterns(cell: Cell, flow: Flow) -> list[str]:
+    """Return the patterns of files that a cell lists, where the source spells them."""
+    bound = _bindings(flow)
+    found: list[str | None] = []
+    for node in ast.walk(cell.tree) if cell.tree is not None else ():
+        if not isinstance(node, ast.Call):
+            continue
+        name = flow.resolve(dotted(node.func) or "")
+        first = _spelled(node.args[0], flow, bound) if node.args else "*"
+        if name in ("glob.glob", "glob.iglob"):
+            found.append(first)
+        elif name in LISTINGS:
+            found.append(first and f"{first}/*")
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in LISTING_METHODS:
+            folder = _spelled(node.func.value, flow, bound)
+            deep = "**/" if node.func.attr == "rglob" else ""
+            found.append(folder and first and f"{folder}/{deep}{first}")
+    return [pattern for pattern in found if pattern]
+
+
+def _spelled(
+    node: ast.AST, flow: Flow, bound: dict[str, list[ast.expr]], depth: int = 8
+) -> str | None:
+    """Return the path that an expression stands for, where the source spells it."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.Name):
+        values = bound.get(node.id, [])
+        return _spelled(values[0], flow, bound, depth - 1) if depth and len(values) == 1 else None
+    parts: list[ast.expr] = []
+    between = "/"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Div):
+        parts, between = [node.left, node.right], "/" if isinstance(node.op, ast.Div) else ""
+    elif isinstance(node, ast.JoinedStr):
+        parts = [v.value if isinstance(v, ast.FormattedValue) else v for v in node.values]
+        between = ""
+    elif isinstance(node, ast.Call) and flow.resolve(dotted(node.func) or "") in (
+        "pathlib.Path", "pathlib.PurePath", "os.path.join", "os.path.expanduser", "str",
+    ):  # fmt: skip
+        parts = node.args
+    told = [_spelled(part, flow, bound, depth - 1) for part in parts] if depth else []
+    return between.join(map(str, told)) if told and None not in told else None
+
+
 def _elapsed(flow: Flow) -> set[int]:
     """Return the clock calls that only serve to measure how long something takes."""
     calls: set[int] = set()
     stored: dict[str, list[int]] = {}
     loads: dict[str, list[bool]] = {}
+    set_dates = {
+        name for name, values in _bindings(flow).items() if all(_set(v, flow) for v in values)
+    }
     for cell in flow.cells:
         if cell.tree is None:
             continue
@@ -284,7 +373,13 @@ def _elapsed(flow: Flow) -> set[int]:
                 continue
             parent = parents.get(node)
             if _subtracted(node, parents):
-                calls.add(id(node))
+                assert isinstance(parent, ast.BinOp)
+                other = parent.left if parent.right is node else parent.right
+                # From a date that the code sets it is not what passed during the run.
+                if not (isinstance(other, ast.Name) and other.id in set_dates) and not _set(
+                    other, flow
+                ):
+                    calls.add(id(node))
             elif isinstance(parent, ast.Assign):
                 for target in parent.targets:
                     if isinstance(target, ast.Name):
@@ -293,6 +388,18 @@ def _elapsed(flow: Flow) -> set[int]:
         if loads.get(name) and all(loads[name]):
             calls.update(nodes)
     return calls
+
+
+def _set(node: ast.AST, flow: Flow) -> bool:
+    """Whether an expression is of constants and libraries alone, and asks no clock."""
+    names = [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+    asked = [
+        flow.resolve(dotted(part.func) or "")
+        for part in ast.walk(node) if isinstance(part, ast.Call)
+    ]  # fmt: skip
+    return all(any(name in cell.imports for cell in flow.cells) for name in names) and not any(
+        name in CLOCKS or name in TIMERS or name.startswith("timeit.") for name in asked
+    )
 
 
 def _subtracted(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import Cause, ExecutedCell, OutsideChange, WidgetMove
 from mlrepro_nb.verify.attribute.case import Case, cause
+from mlrepro_nb.verify.attribute.sources import in_slice
 
 
 def made_elsewhere(case: Case, index: int) -> Cause | None:
@@ -56,6 +57,20 @@ def moved_widget(case: Case, index: int) -> Cause | None:
                 continue
             if (name := _read_as(case, move, last)) is not None:
                 return _of_widget(case, cell, name, move)
+    return None
+
+
+def perhaps_moved_widget(case: Case, index: int) -> Cause | None:
+    """Without a record: say whether a cell rests on what a person may have set a widget to."""
+    if case.record is not None:
+        return None
+    for source in in_slice(case.sources, case.flow.upstream(index), "widget"):
+        return cause(
+            "widget-state", source.cell, source.subject,
+            f"Cell {source.cell} takes `{source.text}`, which a person sets by using the widget "
+            f"{source.subject!r}; from the top it has what it is made with",
+            f"Make {source.subject!r} with the value that was set, or make that a parameter",
+        )  # fmt: skip
     return None
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from mlrepro_nb.dataflow import Flow, read_cell
-from mlrepro_nb.verify.attribute import Case, circumstantial, draws, drift_suspected
+from mlrepro_nb.verify.attribute import Case, circumstantial, draws, drift_suspected, near
 from mlrepro_nb.verify.attribute.environment import recorded_versions
 from mlrepro_nb.verify.attribute.sources import Source, find_sources, in_slice
 from mlrepro_nb.verify.differential._conditions import Condition
@@ -72,7 +70,7 @@ def _by_chance(case: Case, index: int) -> dict[Condition, str]:
     if not found and any(source.kind in ("timer", "identity") for source in sources):
         return {}
     roots = _roots(case, upstream)
-    if _near(case, index) and roots & _PARALLEL:
+    if near(case, index) and roots & _PARALLEL:
         found["one-thread"] = f"{', '.join(sorted(roots & _PARALLEL))} may add up in threads"
     elif roots & _CONCURRENT:
         found["one-thread"] = f"{', '.join(sorted(roots & _CONCURRENT))} is used"
@@ -132,19 +130,3 @@ def _in_modules(case: Case, upstream: frozenset[int]) -> list[Source]:
                     continue
                 found += find_sources(Flow([read_cell(0, text)]))
     return found
-
-
-def _near(case: Case, index: int) -> bool:
-    """Whether what differs are numbers that are close: as sums in another order are."""
-    difference = case.cells[index].difference
-    if difference is None:
-        return False
-    one, other = (
-        [float(n) for n in re.findall(r"-?\d+\.\d+(?:e[-+]?\d+)?", text)[:50]]
-        for text in (difference.before, difference.after)
-    )
-    return (
-        bool(one)
-        and len(one) == len(other)
-        and all(abs(a - b) <= 1e-3 * max(abs(a), abs(b), 1e-12) for a, b in zip(one, other))  # noqa: B905
-    )

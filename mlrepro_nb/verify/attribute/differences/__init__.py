@@ -13,6 +13,7 @@ from mlrepro_nb.verify.attribute.differences._file import (
     interrupted,
     lost,
     skipped,
+    unexecuted,
     unexplained,
 )
 from mlrepro_nb.verify.attribute.differences._nondeterminism import (
@@ -33,6 +34,7 @@ from mlrepro_nb.verify.attribute.differences._surroundings import (
     written_since,
 )
 from mlrepro_nb.verify.attribute.exceptions import cause_of_message
+from mlrepro_nb.verify.attribute.paths import nothing_listed
 from mlrepro_nb.verify.attribute.versioned import committed_since
 
 __all__ = [
@@ -81,12 +83,16 @@ _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     clock,
     written_since,
     committed_since,
+    nothing_listed,
+    environment.hardware,
+    state.perhaps_moved_widget,
     variable,
     lost,
     remote,
     listing,
     environment.startup_changed,
     recorded.edited_output,
+    unexecuted,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 from mlrepro_nb.model import Cause
@@ -41,16 +42,32 @@ def lost(case: Case, index: int) -> Cause | None:
 
 
 def interrupted(case: Case, index: int) -> Cause | None:
-    error = next((o for o in case.cells[index].reference if o["output_type"] == "error"), None)
-    if error is None:
-        return None
-    if error["ename"] == "KeyboardInterrupt":
-        return cause(
-            "interrupted", index, "KeyboardInterrupt",
-            f"Cell {index} was interrupted in the reference run and ran to its end now",
-            f"Run cell {index} to its end and save",
-        )  # fmt: skip
+    """Say whether this cell, or one that it rests on, was stopped midway in the reference run."""
+    for cell in sorted(case.flow.upstream(index)):
+        reference = case.cells[cell].reference if cell in case.cells else ()
+        if any(o.get("ename") == "KeyboardInterrupt" for o in reference):
+            return cause(
+                "interrupted", cell, "KeyboardInterrupt",
+                f"Cell {cell} was interrupted in the reference run and ran to its end now",
+                f"Run cell {cell} to its end and save",
+            )  # fmt: skip
     return None
+
+
+def unexecuted(case: Case, index: int) -> Cause | None:
+    """A number without an output, or an output without a number: no run leaves a cell so."""
+    cell = case.cells[index]
+    numbered = any(other.count is not None for other in case.cells.values())
+    if cell.count is not None and not cell.stored and not cell.reference and cell.outputs:
+        told = f"has the number [{cell.count}] and no output, though its code gives one"
+    elif cell.count is None and cell.stored and numbered:
+        told = "has an output and no number, though other cells have theirs"
+    else:
+        return None
+    return cause(
+        "unexecuted-stamp", index, f"cell {index}", f"Cell {index} {told}{shown(cell)}",
+        f"Run cell {index} and save",
+    )  # fmt: skip
 
 
 def skipped(case: Case, index: int) -> Cause | None:
@@ -133,7 +150,26 @@ def _localised(case: Case, index: int) -> int:
         if cell.compared and cell.reference and not cell.differs and cell.error is None:
             shared -= case.flow.upstream(cell.index)
     edited = [i for i in shared if _computes(case, i)]
-    return min(edited) if edited else index
+    # What people turn are the cells that only set values; else the nearest is enough.
+    settings = [i for i in edited if _sets_values(case, i)]
+    return min(settings) if settings else max(edited, default=index)
+
+
+def _sets_values(case: Case, index: int) -> bool:
+    """Whether a cell does nothing but give names to constants."""
+    tree = case.flow.by_index[index].tree
+    return tree is not None and bool(tree.body) and all(
+        isinstance(statement, ast.Assign) and _is_constant(statement.value)
+        for statement in tree.body
+    )  # fmt: skip
+
+
+def _is_constant(node: ast.AST) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def _computes(case: Case, index: int) -> bool:

@@ -105,11 +105,12 @@ def _pairwise(old: list[str], new: list[str], context: Context) -> Difference | 
     for start in range(0, len(off), _BATCH):
         some = off[start : start + _BATCH]
         # All at once where there is nothing but float noise.
-        if _float_noise(*("\n".join(lines[i] for i in some) for lines in (old, new)), context):
+        joined = ("\n".join(lines[i] for i in some) for lines in (old, new))
+        if _float_noise(*joined, context=context):
             continue
         for index in some:
             one, other = old[index], new[index]
-            if forms.agree(one, other) or _float_noise(one, other, context):
+            if forms.agree(one, other) or _float_noise(one, other, context=context):
                 continue
             if len(one) > _PIECE and len(other) > _PIECE:
                 one, other = narrowed(one, other)
@@ -124,7 +125,7 @@ def _pairwise(old: list[str], new: list[str], context: Context) -> Difference | 
     return None
 
 
-def _float_noise(one: str, other: str, context: Context) -> bool:
+def _float_noise(one: str, other: str, *, context: Context) -> bool:
     """Whether two texts differ in floats alone, and within the tolerances."""
     words, words_new = one.split(), other.split()
     if len(words) != len(words_new):
