@@ -2,7 +2,8 @@
 
 ``MLREPRO_PARITY_NBVAL`` and ``MLREPRO_PARITY_NBMAKE`` are checkouts of the two projects; what is
 not given is left out. Where nbval fails and we pass, the difference is one that we know to be
-noise (a date, an address, another rendering of the same picture).
+noise (a date, an address, another rendering of the same picture); where it passes and we fail, it
+is one that nbval does not look at (a picture of another size). nbmake knows none of nbval's marks.
 """
 
 from __future__ import annotations
@@ -102,14 +103,16 @@ def _by_notebook(found: dict[str, str]) -> dict[str, str]:
     """Return of each notebook whether one of its tests failed."""
     grouped: dict[str, list[str]] = {}
     for name, word in found.items():
-        scope, _, test = name.partition("::")
-        file = f"{scope}.ipynb" if test.startswith("Cell ") else _module(scope, test)
-        grouped.setdefault(file, []).append(word)
+        grouped.setdefault(_notebook(*name.split("::", 1)), []).append(word)
     return {name: _whole(words) for name, words in grouped.items()}
 
 
-def _module(scope: str, test: str) -> str:
-    return f"{scope}.{test}" if scope and not test.startswith(scope) else test
+def _notebook(scope: str, test: str) -> str:
+    """Return the notebook of a test: the scope is that, or its folder, with or without an end."""
+    own, scope = test.removesuffix(".ipynb"), scope.removesuffix(".ipynb")
+    if own == test or f".{scope}".endswith(f".{own}"):
+        return f"{scope}.ipynb"
+    return f"{scope}.{test}".lstrip(".")
 
 
 def _whole(words: Iterable[str]) -> str:

@@ -44,8 +44,8 @@ def broken_import(case: Case, index: int, ename: str, evalue: str, trace: str) -
         r" ['\"`]?([\w-]+)|install the ['\"`]?([\w-]+)['\"`]? (?:package|library|module)", evalue,
     )  # fmt: skip
     if needs and "removed" not in evalue:
-        name = needs[1] or needs[2]
-        return _undeclared(case, index, name, name, evalue)
+        wanted = needs[1] or needs[2]
+        return _undeclared(case, index, wanted, wanted, evalue)
     module = _library(trace) or _mentioned(case, index, evalue)
     if module:
         return _changed_interface(case, index, module, module, evalue[:200])
