@@ -84,6 +84,21 @@ def test_the_recorded_commit_is_a_working_copy_of_its_own(recorded):
     assert git(recorded, "status", "--porcelain", "helper.py") == ""
 
 
+def test_a_file_that_is_there_and_in_no_commit_is_named(recorded):
+    nb = v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": ""}})
+    nb.cells = [v4.new_code_cell("print(open('mine.csv').read())")]
+    nbformat.write(nb, recorded / "b.ipynb")
+    git(recorded, "add", "b.ipynb")
+    git(recorded, "commit", "-qm", "Another")
+    (recorded / "mine.csv").write_text("a\n1\n")
+    record(recorded / "b.ipynb", inplace=True, lock=False)
+    assert verify(recorded / "b.ipynb").verdict in REPRODUCED
+    found = verify(recorded / "b.ipynb", commit="recorded")
+    assert [(c.kind, c.cell, c.subject) for c in found.causes] == [
+        ("untracked-file", 0, "mine.csv")
+    ]
+
+
 def test_without_a_record_there_is_nothing_to_go_back_to(tmp_path):
     nb = v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": ""}})
     nbformat.write(nb, tmp_path / "a.ipynb")

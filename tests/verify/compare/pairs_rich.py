@@ -102,8 +102,17 @@ def estimators():
     first = of(pipeline())
     for _ in range(3):
         again = of(pipeline())
-    benign = {"pipeline, shown again": (first, again)}
+
+    def fitted(name, value):
+        table = f"<table><tr><td> {name} <b>{name}: what it is</b></td><td>float</td><td>{value}</td></tr></table>"
+        return shown(text__html=table, text__plain="GridSearchCV()")
+
+    benign = {
+        "pipeline, shown again": (first, again),
+        "how long it took": (fitted("refit_time_", "0.0009604"), fitted("refit_time_", "0.001275")),
+    }
     real = {
+        "what it scored": (fitted("best_score_", "0.91"), fitted("best_score_", "0.92")),
         "pipeline's parameter": (of(pipeline()), of(pipeline(2.0))),
         "another estimator": (of(LogisticRegression()), of(RandomForestClassifier())),
     }

@@ -98,6 +98,8 @@ BENIGN = {
     "installed code": ("/a/lib/python3.9/site-packages/p/q.py:12: Warning", "/b/lib/python3.11/site-packages/p/q.py:9: Warning"),
     "kernel's file": ("/tmp/ipykernel_123/4567.py:3: UserWarning: x", "/tmp/ipykernel_9/1.py:3: UserWarning: x"),
     "float noise": ("0.30000000000000004", "0.3"),
+    "plain floats with noise in every line": ("0.30000000000000004 2.5\n1.25 7", "0.3 2.5\n1.2500000000000002 7"),
+    "what a search measured, as it shows it": ("{'me...me': array([0.0137..., 0.0024]), 'st...me': array([0.1, 0.2])}", "{'me...me': array([0.0012..., 0.0037]), 'st...me': array([0.3, 0.1])}"),
     "float noise in prose": ("mean 0.1234567890123456, n 5", "mean 0.1234567890123461, n 5"),
     "array's last place": (ARRAY.format(d=5), ARRAY.format(d=6)),
     "tensor, another device's minus zero": (TENSOR.format(v="-2.1788"), TENSOR.format(v="-2.1788") + "\n"),
@@ -112,6 +114,8 @@ BENIGN = {
 
 REAL = {
     "another scalar of NumPy": ("np.int64(9)", "np.int64(8)"),
+    "whole numbers beside float noise": ("0.30000000000000004 1000000000001\n1.25 7", "0.3 1000000000002\n1.2500000000000002 7"),
+    "what a search scored, as it shows it": ("{'me...re': array([0.81, 0.82])}", "{'me...re': array([0.71, 0.82])}"),
     "a scalar of NumPy and another number": ("0.5", "np.float64(0.25)"),
     "repr of another class": ("<a.B object at 0x7f123456>", "<a.C object at 0x7f123456>"),
     "another argument": ("functools.partial(<function f at 0x10f3c2d40>, 2)", "functools.partial(<function f at 0x10f3c2d40>, 3)"),
