@@ -45,14 +45,14 @@ def startup_changed(case: Case, index: int) -> Cause | None:
 
 def hardware(case: Case, index: int) -> Cause | None:
     """Say whether a cell tells of the machine, or adds up on another than it was recorded on."""
-    upstream = case.flow.upstream(index)
-    for source in in_slice(case.sources, upstream, "machine"):
+    known = case.record is not None and case.rerun is not None
+    if known and _silicon(case.record) == _silicon(case.rerun):
+        return None
+    for source in in_slice(case.sources, case.flow.upstream(index), "machine"):
         return other_machine(case, source.cell, f"asks for it: `{source.text}`")
-    if case.record is None or case.rerun is None or not near(case, index):
-        return None
-    if _silicon(case.record) == _silicon(case.rerun):
-        return None
-    return other_machine(case, index, "computes what is near to it, and not the same")
+    if known and near(case, index):
+        return other_machine(case, index, "computes what is near to it, and not the same")
+    return None
 
 
 def other_machine(case: Case, index: int, what: str) -> Cause:
@@ -66,9 +66,10 @@ def other_machine(case: Case, index: int, what: str) -> Cause:
     )  # fmt: skip
 
 
-def _silicon(record: Record) -> tuple[str, tuple[str, ...], list[str]]:
+def _silicon(record: Record | None) -> tuple[object, ...]:
+    assert record is not None
     own = record.hardware
-    return own.cpu, own.flags, [gpu.product for gpu in own.gpus]
+    return own.cpu, own.cores, own.flags, [gpu.product for gpu in own.gpus]
 
 
 def _told(record: Record) -> str:
