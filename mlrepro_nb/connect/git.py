@@ -175,15 +175,47 @@ def _changes(root: Path, commit: str | None, notebook: str | None) -> Iterator[s
     others = [path for path in changed if not path.endswith(".ipynb")]
     if commit is not None and others:
         yield from _plain_diff(root, others)
-    for path in changed:
-        if commit is not None and path.endswith(".ipynb"):
-            yield from _source_diff(
-                path, _cells(show(root, commit, path)), _cells(_read(root / path))
-            )
+    notebooks = [path for path in changed if path.endswith(".ipynb")]
+    for path, before in _at(root, commit, notebooks) if commit is not None else ():
+        yield from _source_diff(path, _cells(before), _cells(_read(root / path)))
     for path in [*untracked, *(changed if commit is None else ())]:
         if path.lower().endswith(_SOURCES) and (not path.endswith(".ipynb") or path == notebook):
             text = _read(root / path)
             yield from _source_diff(path, None, _cells(text) if path.endswith(".ipynb") else text)
+
+
+def _at(root: Path, commit: str, paths: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield text files as they were at a commit, or None: one process for all, one file at a time.
+
+    A project may have hundreds of notebooks, all of them with new outputs.
+    """
+    if not paths:
+        return
+    try:
+        with subprocess.Popen(
+            _command(root, "cat-file", "--batch"), env=_environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        ) as process:  # fmt: skip
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for path in paths:
+                if "\n" in path:  # it is asked in lines
+                    yield path, show(root, commit, path)
+                    continue
+                process.stdin.write(os.fsencode(f"{commit}:{path}\n"))
+                process.stdin.flush()
+                told = process.stdout.readline()
+                if told.endswith(b" missing\n"):
+                    yield path, None
+                    continue
+                content = process.stdout.read(int(told.split()[2]) + 1)[:-1]
+                yield path, content.decode("utf-8", "replace").replace("\r\n", "\n")
+    except (OSError, IndexError, ValueError) as error:
+        raise ToolError(
+            f"git cannot read {root} as of {commit[:12]}.",
+            "Run `git fsck` there to see why.",
+            tool="git",
+        ) from error
 
 
 def _plain_diff(root: Path, paths: list[str]) -> Iterator[str]:
@@ -249,17 +281,19 @@ def _line(ended: Ended) -> str | None:
 
 
 def _git(root: Path, *arguments: str, timeout: float = _TIMEOUT, stdin: str | None = None) -> Ended:
-    environment = {
+    return run(_command(root, *arguments), environment=_environment(), timeout=timeout, stdin=stdin)
+
+
+def _command(root: Path, *arguments: str) -> list[str]:
+    quiet = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
+             "-c", f"safe.directory={root}")  # fmt: skip
+    return ["git", *quiet, "-C", str(root), *arguments]
+
+
+def _environment() -> dict[str, str]:
+    return {
         **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
         "GIT_OPTIONAL_LOCKS": "0",  # looking must not write
         "GIT_TERMINAL_PROMPT": "0",
         "LC_ALL": "C",
     }
-    quiet = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
-             "-c", f"safe.directory={root}")  # fmt: skip
-    return run(
-        ["git", *quiet, "-C", str(root), *arguments],
-        environment=environment,
-        timeout=timeout,
-        stdin=stdin,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -487,3 +488,49 @@ def test_what_a_kernel_had_no_time_to_ask_is_asked_by_who_makes_the_record(tmp_p
     ]  # fmt: skip
     told = sort([("imports", {"modules": ["library", "rare", "needed"], "unasked": unasked})])
     assert imports(told, {"executable": sys.executable})["tried"] == {"rare": ["library"]}
+
+
+def test_what_is_installed_is_asked_again_once_something_came_or_left(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlrepro_nb.capture.environment import surveyor
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked: list[dict[str, Any]] = []
+
+    class Counted(Surveyor):
+        def __init__(self, request: dict[str, Any], executable: str | None = None) -> None:
+            asked.append(request)
+            super().__init__(request, executable)
+
+    monkeypatch.setattr(surveyor, "Surveyor", Counted)
+
+    def names(*more: Path) -> list[str]:
+        found = surveyor.installed([str(site), *map(str, more)], str(site.parents[1]))
+        assert found is not None
+        return [entry["name"] for entry in found["distributions"]]
+
+    def settle() -> None:
+        os.utime(site, ns=(0, site.stat().st_mtime_ns - 10**10))
+
+    install(site, "one")
+    assert names() == ["one"]
+    assert names() == ["one"]
+    assert len(asked) == 2  # it changed just now: a second change could look the same
+    settle()
+    assert [names(), names(), names()] == [["one"]] * 3
+    assert len(asked) == 3
+    install(site, "two")
+    settle()
+    assert names() == ["one", "two"]
+    shutil.rmtree(site / "one-1.0.dist-info")
+    settle()
+    assert names() == ["two"]
+    assert len(asked) == 5
+    # A checkout's metadata change in place.
+    install(tmp_path / "checkout", "three")
+    assert [names(tmp_path / "checkout") for _ in range(2)] == [["three", "two"]] * 2
+    assert len(asked) == 7
+    for kept in (tmp_path / "cache" / "mlrepro" / "installed").iterdir():
+        kept.write_text("[")
+    assert names() == ["two"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,3 +98,42 @@ def test_a_commit_is_checked_out_elsewhere(repository: Path, tmp_path: Path) -> 
 @given(st.text())
 def test_any_text_in_place_of_a_notebook_is_compared_as_text(text: str) -> None:
     assert isinstance(door._cells(text), str)
+
+
+def test_as_many_processes_for_many_notebooks_as_for_one(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["n.ipynb", "ü b.ipynb", "a blob missing.ipynb", "is missing.ipynb", "x\ny.ipynb"]
+    names += [f"n{k}.ipynb" for k in range(5)]
+    started = 0
+
+    class Counted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            nonlocal started
+            started += 1
+            super().__init__(*args, **kwargs)
+
+    for name in names:
+        (repository / name).write_text(_notebook("x = 1\r\ny = 2"))
+    _commit(repository)
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+
+    def changed(written: list[str]) -> int:
+        nonlocal started
+        for name in written:
+            (repository / name).write_text(_notebook(f"x = {written.index(name) + 2}"))
+        (repository / "new.ipynb").write_text(_notebook("new = 1"))
+        git(repository, "add", "new.ipynb")
+        started = 0
+        state = door.state(repository)
+        for k, name in enumerate(written):
+            assert f"--- a/{name}\n+++ b/{name}\n" in state.diff
+            assert f"+x = {k + 2}\n" in state.diff
+        assert state.diff.count("-x = 1") == len(written)
+        assert "+new = 1" in state.diff
+        git(repository, "reset", "-q", "--hard")
+        return started
+
+    one = changed(["n.ipynb"])
+    assert changed([name for name in names if "\n" not in name]) == one
+    assert changed(names) == one + 1  # of a name with a line end git is asked apart

@@ -11,7 +11,7 @@ import msgspec
 
 from mlrepro_nb.capture.environment.distributions import checkout, distributions
 from mlrepro_nb.capture.environment.libraries import libraries
-from mlrepro_nb.capture.environment.surveyor import Surveyor, cache_file
+from mlrepro_nb.capture.environment.surveyor import Surveyor, cache_file, installed
 from mlrepro_nb.capture.secrets import mask
 from mlrepro_nb.connect import conda, packages
 from mlrepro_nb.model import CondaPackage, Environment, System
@@ -64,8 +64,10 @@ def _surveyed(told: Told, interpreter: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what is installed; a kernel that was too short-lived to say leaves it to us."""
     found = told.distributions
     if not found and interpreter.get("path"):
-        request = {"path": interpreter["path"], "prefix": interpreter.get("prefix", "")}
-        found = Surveyor(request, interpreter.get("executable")).answer(_patience(told)) or {}
+        found = installed(
+            interpreter["path"], interpreter.get("prefix", ""),
+            executable=interpreter.get("executable"), timeout=_patience(told),
+        ) or {}  # fmt: skip
     if not found:
         told.gaps.setdefault("Which distributions are installed could not be found out.")
     for name in found.get("broken", ()):

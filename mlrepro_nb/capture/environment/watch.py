@@ -19,7 +19,7 @@ from mlrepro_nb.capture.environment import cuda, libraries, startup, system, var
 from mlrepro_nb.capture.environment.distributions import checkout, owners_of_shared
 from mlrepro_nb.capture.environment.importers import ImportLog
 from mlrepro_nb.capture.environment.modules import LocalModules
-from mlrepro_nb.capture.environment.surveyor import Surveyor, cache_file
+from mlrepro_nb.capture.environment.surveyor import Surveyor, cache_file, installed
 from mlrepro_nb.capture.environment.used import UsedModules
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
 
@@ -165,7 +165,7 @@ class EnvironmentWatch(Watch):
 
     def _survey(self, timeout: float | None = None) -> None:
         folders = _folders()
-        found = Surveyor({"path": list(sys.path), "prefix": sys.prefix}).answer(timeout)
+        found = installed(sys.path, sys.prefix, timeout=timeout)
         if found is None:
             return  # whoever makes the record asks again
         self._surveyed, self._folders = found["distributions"], folders
