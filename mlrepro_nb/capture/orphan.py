@@ -19,11 +19,14 @@ _SHELL = "/bin/sh"
 _SCRIPT = '"$0" "$@" </dev/null >/dev/null 2>&1 & echo $!'
 
 
+_TICK = 0.05
 _PATIENCE = 0.5
 """Seconds that a program waits for the running cell to end."""
 _starting = threading.Lock()
 _between = threading.Event()
 _between.set()
+_begun = 0
+"""How many cells have begun."""
 
 
 class NotStarted(Exception):  # noqa: N818 - says what happened
@@ -32,6 +35,8 @@ class NotStarted(Exception):  # noqa: N818 - says what happened
 
 def cell_begins() -> None:
     """Let what is being started become nobody's child first."""
+    global _begun
+    _begun += 1
     _between.clear()
     with _starting:
         pass
@@ -40,6 +45,26 @@ def cell_begins() -> None:
 def cell_ends() -> None:
     """Let programs start again."""
     _between.set()
+
+
+def wait_for_quiet(quiet: float, patience: float, hurry: threading.Event) -> None:
+    """Wait until no cell has run for a while: who starts git meanwhile is a parent that it meets.
+
+    Parameters
+    ----------
+    quiet : float
+        Seconds without a cell.
+    patience : float
+        Seconds after which not to wait any longer.
+    hurry : threading.Event
+        Set when not to wait at all.
+    """
+    now = since = time.monotonic()
+    deadline, before = now + patience, _begun
+    while now < deadline and now - since < quiet and not hurry.wait(_TICK):
+        now = time.monotonic()
+        if _begun != before or not _between.is_set():
+            since, before = now, _begun
 
 
 def start(

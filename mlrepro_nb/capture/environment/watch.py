@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mlrepro_nb.capture import orphan
 from mlrepro_nb.capture.cells.source import imported_names
 from mlrepro_nb.capture.data.audit import unwatched
 from mlrepro_nb.capture.environment import cuda, libraries, startup, system, variables
@@ -24,6 +25,11 @@ from mlrepro_nb.capture.environment.used import UsedModules
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
 
 _STORE = re.compile(r"(?m)^\s*%store\s+-r\b[ \t]*(.*)$")
+
+_QUIET = 1.0
+"""Seconds without a cell after which files are checked, which takes the machine's time."""
+_PATIENCE = 20.0
+"""Seconds after which they are checked beside the cells."""
 
 
 class EnvironmentWatch(Watch):
@@ -79,6 +85,7 @@ class EnvironmentWatch(Watch):
         self._asking = threading.Lock()
         self._surveying = threading.Lock()
         self._checking: threading.Thread | None = None
+        self._hurry = threading.Event()
 
     # --- life
 
@@ -130,7 +137,6 @@ class EnvironmentWatch(Watch):
         finally:
             self._described.set()
         self._tasks.put(None)
-        libraries.libraries(libraries.mapped())  # what the seal would have to wait for
 
     def seal(self, timeout: float) -> None:
         """Report what is in the process now."""
@@ -150,9 +156,11 @@ class EnvironmentWatch(Watch):
         self._report(sealing=True)
         self._emit("modules", self._modules.report())
         self._emit("environment", {**self._environment(), **self._in_process()})
+        self._hurry.set()
         self._check()
         if (running := self._checking) is not None:
             running.join(max(0.0, deadline - time.monotonic()))
+        self._hurry.clear()
 
     def _look_back(self) -> None:
         """Find out what ran before the first cell, and what started the kernel."""
@@ -202,11 +210,12 @@ class EnvironmentWatch(Watch):
         request = {"check": wanted, "prefix": sys.prefix, "cache": cache_file()}
 
         def run() -> None:
+            orphan.wait_for_quiet(_QUIET, _PATIENCE, self._hurry)
             with unwatched():
                 states = {name: checkout(Path(folder)) for name, folder in folders.items()}
                 if states:
                     self._emit("checkouts", states)
-                libraries.libraries(libraries.mapped())
+                libraries.libraries(libraries.mapped())  # what the seal would have to wait for
                 found = Surveyor(request).answer()
                 if found is not None:
                     self._emit("edits", {"of": [name for name, _ in wanted], "found": found})
