@@ -208,7 +208,7 @@ def verify(
             cells, record=found.record, rerun=first.record, root=found.root, folder=found.folder,
             notebook=found.path, prefix=first.prefix, store=found.store, rehash=rehash,
             language=_written_by(found.nb), asks=asks,
-            installed=pins,
+            installed=pins, at_commit=commit == "recorded",
         )  # fmt: skip
         before = widget_states(found.outputs.metadata if found.outputs else found.nb.metadata)
         told = replace(told, widgets=(before, widget_states(first.nb.metadata)))

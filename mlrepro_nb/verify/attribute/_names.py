@@ -88,7 +88,7 @@ MACHINE = frozenset(
     }
 )  # fmt: skip
 """What tells of the machine."""
-WIDGET_STATE = frozenset({"value", "index", "label", "selected_index", "children", "data"})
+WIDGET_STATE = frozenset({"value", "index", "label", "selected_index"})
 """Attributes of a widget that a person sets by using it."""
 LISTINGS = frozenset(
     {"os.listdir", "os.scandir", "os.walk", "glob.glob", "glob.iglob", "pathlib.Path.iterdir"}

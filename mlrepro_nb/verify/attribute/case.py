@@ -64,6 +64,8 @@ class Case:
         Whether the package index may be asked.
     installed : sequence of str
         Pins of what was installed over the environment for the rerun.
+    at_commit : bool
+        Whether the rerun had no more of the project than the record's commit holds.
     """
 
     def __init__(
@@ -71,9 +73,10 @@ class Case:
         root: Path, folder: Path, notebook: Path, prefix: str = "",
         language: Mapping[str, Any] | None = None, store: Store | None = None,
         rehash: bool = False, asks: bool = False, installed: Sequence[str] = (),
+        at_commit: bool = False,
     ) -> None:  # fmt: skip
         self.cells = dict(cells)
-        self.asks, self.installed = asks, tuple(installed)
+        self.asks, self.installed, self.at_commit = asks, tuple(installed), at_commit
         self.store = store
         self.digests = (store.digests.rehashing() if rehash else store.digests) if store else None
         """Digests of files that were hashed before, if there is a store."""

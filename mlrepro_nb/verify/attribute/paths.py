@@ -7,8 +7,6 @@ from fnmatch import fnmatch
 from glob import iglob
 from pathlib import Path, PureWindowsPath
 
-from mlrepro_nb.connect import git
-from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.sources import file_literals, in_slice, listed_patterns
@@ -75,10 +73,10 @@ def missing_file(case: Case, index: int, path: str, ename: str) -> Cause:
                 "Keep the file in the project and use a path relative to the notebook",
             )  # fmt: skip
     name = _relative(case, shown)
-    if _untracked(case, name):
+    if case.at_commit and _exists(case, name):
         return cause(
             "untracked-file", index, name,
-            f"Cell {index} reads {name}, which lies in the project and is in no commit",
+            f"Cell {index} reads {name}, which lies in the project and is not in the commit",
             f"Commit it (git add {name}), or track it with DVC (dvc add {name})",
         )  # fmt: skip
     elsewhere = same_name(case, shown)
@@ -133,17 +131,6 @@ def _absolute_literal(case: Case, index: int, path: str) -> tuple[int, str] | No
     if best is None and path in case.cells[index].source:
         best = index, path  # in a line for the shell
     return best
-
-
-def _untracked(case: Case, name: str) -> bool:
-    """Whether a file that the rerun did not find is there, but not for git."""
-    path = case.folder / name
-    if not _exists(case, name) or not path.is_relative_to(case.root):
-        return False
-    try:
-        return not git.tracked(case.root, [path.relative_to(case.root).as_posix()])
-    except ToolError:
-        return False
 
 
 def _relative(case: Case, path: str) -> str:
