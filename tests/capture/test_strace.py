@@ -18,9 +18,12 @@ from mlrepro_nb.connect import strace
 def _escaped(path: bytes) -> str:
     """As strace prints a path."""
     found = ""
-    for byte in path:
-        if byte in b'"\\<>':
-            found += f"\\{byte:o}" if byte in b"<>" else "\\" + chr(byte)
+    for byte, following in zip(path, (*path[1:], 0), strict=True):
+        if byte in b"<>":
+            # Three digits where a fourth could be read with them.
+            found += f"\\{byte:03o}" if following in b"01234567" else f"\\{byte:o}"
+        elif byte in b'"\\':
+            found += "\\" + chr(byte)
         elif 32 <= byte < 127:
             found += chr(byte)
         else:
