@@ -15,6 +15,7 @@ registry, base, buildkit).
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -74,6 +75,7 @@ def measure(only: Sequence[str] = ()) -> list[Row]:
     return [{head: row.get(head, "") for head in heads} for row in told]
 
 
+_UNREACHABLE = r"(?i)not resolve|failure in name|failure resolving|no such host"
 _FAILURES = (subprocess.CalledProcessError, OSError, RuntimeError, MlreproError)
 
 
@@ -82,7 +84,7 @@ def _why(error: Exception) -> str:
     said = said.decode(errors="replace") if isinstance(said, bytes) else said
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["?"]
     # A host that has no address here is the cause of whatever is said after it.
-    unreachable = [line for line in lines if "resolve" in line or "failure in name" in line]
+    unreachable = [line for line in lines if re.search(_UNREACHABLE, line)]
     named = [line for line in lines if "rror" in line]
     return (unreachable[:1] or named[-1:] or lines[-1:])[0][:160]
 

@@ -173,25 +173,27 @@ with construct_containerfile(bentoml.get(sys.argv[1]), enable_buildkit=True) as 
             "BENTOML_HOME": str(self.folder / "home"), "BENTOML_DO_NOT_TRACK": "1",
             "PATH": f"{self._programs}:{os.environ['PATH']}",
         }  # fmt: skip
-        (self.folder / "service.py").write_text(self._SERVICE)
+        self._source = self.folder / "source"  # its home in there would be packed, too
+        self._source.mkdir()
+        (self._source / "service.py").write_text(self._SERVICE)
 
     def train(self, state: State) -> None:
         """Save a model and say what the service needs."""
         packages = ["scikit-learn", "pandas", *state.more]
-        (self.folder / "bentofile.yaml").write_text(
+        (self._source / "bentofile.yaml").write_text(
             f"service: service:Model\ninclude: [service.py]\npython:\n"
             f"  packages: {json.dumps(packages)}\n"
         )
-        quiet([self._programs / "python", "-c", self._TRAIN, state.strength], self.folder,
+        quiet([self._programs / "python", "-c", self._TRAIN, state.strength], self._source,
               self._variables)  # fmt: skip
 
     def context(self, state: State) -> Path:  # noqa: ARG002
         """Have it build its bento, and what it gives to its builder."""
-        said = quiet([self._programs / "bentoml", "build", "-o", "tag"], self.folder,
+        said = quiet([self._programs / "bentoml", "build", "-o", "tag"], self._source,
                      self._variables)  # fmt: skip
         tag = said.strip().rpartition("__tag__:")[2]
         made = self.folder / uuid.uuid4().hex
-        quiet([self._programs / "python", "-c", self._CONTEXT, tag, made], self.folder,
+        quiet([self._programs / "python", "-c", self._CONTEXT, tag, made], self._source,
               self._variables)  # fmt: skip
         return made
 
