@@ -87,11 +87,16 @@ class Ours:
             "repository": self._repository, "version": f"0.0.{self._number}",
             "cache": str(self._cache), "downloads": str(self._downloads),
         }  # fmt: skip
-        kit = {"BUILDKIT_HOST": os.environ["MLREPRO_TEST_BUILDKIT"]}
+        variables = {
+            "BUILDKIT_HOST": os.environ["MLREPRO_TEST_BUILDKIT"],
+            # What a model predicts is kept there, too: no tool has it from the one before.
+            "XDG_CACHE_HOME": str(self._cache),
+            "UV_CACHE_DIR": quiet([uv.program(), "cache", "dir"], self._project.folder).strip(),
+        }
         start = time.time()
         said = json.loads(
             quiet([self._project.programs / "python", _once.__file__, json.dumps(asked)],
-                  self._project.folder, kit)
+                  self._project.folder, variables)
         )  # fmt: skip
         marks = {name: round(at - start, 2) for name, at in said["marks"].items()}
         size, files = measured(said["reference"]) if measure else (0, 0)
