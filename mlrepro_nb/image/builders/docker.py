@@ -152,7 +152,7 @@ class DockerBuilder:
 
         BuildKit dates the layers of an image anew in each build; those of a base image it leaves
         alone. So the dependencies are an image of their own. They are made as without an engine,
-        which takes a third of the time and runs nothing, unless something has to be run.
+        which is faster and runs nothing, unless something has to be run.
         """
         oci.check_compressor()
         build = functools.partial(
