@@ -13,12 +13,19 @@ from pathlib import Path
 
 from mlrepro_nb.connect import interpreters, releases, uv
 from mlrepro_nb.errors import ToolError
-from mlrepro_nb.execute.environments import RECORDING, Built, add_recorder, alone
+from mlrepro_nb.execute.environments import (
+    RECORDING,
+    Built,
+    add_recorder,
+    alone,
+    stands,
+    this_package,
+)
 from mlrepro_nb.execute.overlay import normal
 from mlrepro_nb.model import Report, Step, digest, short, silent
 from mlrepro_nb.store import user_cache, write_atomically
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def build(
@@ -63,7 +70,7 @@ def build(
     folder = (root or user_cache()) / "environments" / short(key, 32)
     done = folder / "built.json"
     with alone(folder):
-        if not done.exists():
+        if not stands(folder):
             report(Step(message=f"building an environment of {stamp[:10]} (Python {version})"))
             shutil.rmtree(folder / "env", ignore_errors=True)
             made = uv.make_environment(folder / "env", found)
@@ -71,14 +78,14 @@ def build(
             if _recordable(version):
                 add_recorder(folder, report)
             else:
-                add_recorder(folder, report, ("ipykernel",), package=False)
+                add_recorder(folder, report, ("ipykernel",))
             write_atomically(done, json.dumps({"notes": left}).encode())
         os.utime(done)
         notes += json.loads(done.read_text(encoding="utf-8"))["notes"]
+    extra = [str(folder / "apart"), *([this_package(root)] if _recordable(version) else [])]
     return Built(
-        python=str(folder / "env" / "bin" / "python"), extra=(str(folder / "apart"),),
-        notes=tuple(notes),
-    )  # fmt: skip
+        python=str(folder / "env" / "bin" / "python"), extra=tuple(extra), notes=tuple(notes)
+    )
 
 
 def _python(wanted: str | None, report: Report) -> tuple[str | None, str]:

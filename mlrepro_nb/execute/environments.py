@@ -31,7 +31,7 @@ _PROBE = (
     "import importlib.util as u, json, sys; "
     "print(json.dumps([n for n in sys.argv[1:] if u.find_spec(n) is None]))"
 )
-_FORMAT = 1
+_FORMAT = 2
 RECORDING = (3, 10)
 """The oldest Python that the recorder runs in."""
 
@@ -86,12 +86,33 @@ def build(
     folder = (root or user_cache()) / "environments" / short(key, 32)
     done = folder / "built.json"
     with alone(folder):
-        if not done.exists():
+        if not stands(folder):
             _make(folder, version, environment.lock, store, report)
             missing = add_recorder(folder, report)
             write_atomically(done, json.dumps({"apart": missing}).encode())
         os.utime(done)
-    return Built(python=str(folder / "env" / "bin" / "python"), extra=(str(folder / "apart"),))
+    return Built(
+        python=str(folder / "env" / "bin" / "python"),
+        extra=(str(folder / "apart"), this_package(root)),
+    )
+
+
+def stands(folder: Path) -> bool:
+    """Whether an environment was built there, and the interpreter it was made from is still."""
+    return (folder / "built.json").exists() and (folder / "env" / "bin" / "python").exists()
+
+
+def this_package(root: Path | None = None) -> str:
+    """Return a folder that holds this package and nothing beside it.
+
+    It is no part of an environment: those outlive the place that one mlrepro was installed in.
+    """
+    installed = Path(mlrepro_nb.__file__).parent
+    folder = (root or user_cache()) / "recorders" / short(digest(str(installed)), 32)
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (folder / installed.name).symlink_to(installed)
+    return str(folder)
 
 
 def _make(folder: Path, version: str, blob: str, store: Store, report: Report) -> None:
@@ -115,9 +136,7 @@ def _make(folder: Path, version: str, blob: str, store: Store, report: Report) -
             uv.install(python, requirements)
 
 
-def add_recorder(
-    folder: Path, report: Report, modules: Sequence[str] = _RECORDER, *, package: bool = True
-) -> list[str]:
+def add_recorder(folder: Path, report: Report, modules: Sequence[str] = _RECORDER) -> list[str]:
     """Put what a recording kernel needs and an environment lacks into a folder apart.
 
     Parameters
@@ -128,11 +147,9 @@ def add_recorder(
         Is told the progress.
     modules : sequence of str
         What is needed.
-    package : bool
-        Whether this package is, too.
     """
     missing = _missing(folder, modules)
-    _add(folder, missing, report, package=package)
+    _add(folder, missing, report)
     return missing
 
 
@@ -148,7 +165,7 @@ def _missing(folder: Path, modules: Sequence[str]) -> list[str]:
     return found
 
 
-def _add(folder: Path, missing: list[str], report: Report, *, package: bool) -> None:
+def _add(folder: Path, missing: list[str], report: Report) -> None:
     apart = folder / "apart"
     shutil.rmtree(apart, ignore_errors=True)
     apart.mkdir()
@@ -156,8 +173,6 @@ def _add(folder: Path, missing: list[str], report: Report, *, package: bool) -> 
         names = [_DISTRIBUTIONS.get(name, name) for name in missing]
         report(Step(message=f"adding apart what the record lacks: {', '.join(names)}"))
         uv.install(folder / "env" / "bin" / "python", names, target=apart)
-    if package:
-        (apart / "mlrepro_nb").symlink_to(Path(mlrepro_nb.__file__).parent)
 
 
 @contextlib.contextmanager

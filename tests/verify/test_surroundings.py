@@ -3,12 +3,14 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import nbformat
 import nbformat.v4 as v4
 import pytest
 
+import mlrepro_nb
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.execute import environments
 from mlrepro_nb.model import REPRODUCED
@@ -107,7 +109,7 @@ def test_without_a_record_there_is_nothing_to_go_back_to(tmp_path):
             verify(tmp_path / "a.ipynb", **{asked: "recorded"})
 
 
-def test_a_recorded_environment_is_built_once_and_gets_the_recorder_apart(tmp_path):
+def test_a_recorded_environment_is_built_once_and_gets_the_recorder_apart(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     store = Store.find(tmp_path)
     made = a_record()
@@ -128,3 +130,25 @@ def test_a_recorded_environment_is_built_once_and_gets_the_recorder_apart(tmp_pa
     assert environments.build(made, store, again.append, root=tmp_path / "cache") == built
     assert said
     assert again == []
+
+    # Another installation of this package, which the one that built it is no longer beside.
+    other = tmp_path / "elsewhere" / "mlrepro_nb"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("")
+    monkeypatch.setattr(mlrepro_nb, "__file__", str(other / "__init__.py"))
+    elsewhere = environments.build(made, store, again.append, root=tmp_path / "cache")
+    assert again == [], "the environment itself is the same"
+    where = "import sys; sys.path += sys.argv[1:]; import mlrepro_nb; print(mlrepro_nb.__file__)"
+    ended = subprocess.run(
+        [built.python, "-I", "-c", where, *elsewhere.extra],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(ended.stdout.strip()).resolve() == other / "__init__.py"
+
+    # A Python that was upgraded away leaves links to nothing.
+    python = Path(built.python)
+    python.unlink()
+    python.symlink_to(tmp_path / "gone")
+    assert environments.build(made, store, again.append, root=tmp_path / "cache") == elsewhere
+    assert again
+    assert python.exists()
