@@ -7,6 +7,7 @@ JupyterLab along.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -116,7 +117,11 @@ class Kernel:
 
     def memory(self) -> int:
         """Return its bytes of memory, shared pages by their part (PSS), with its children's."""
-        return sum(process.memory_full_info().pss for process in self._family())
+        total = 0
+        for process in self._family():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a child that has just ended
+                total += process.memory_full_info().pss
+        return total
 
     def stop(self) -> None:
         """End it."""

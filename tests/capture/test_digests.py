@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,10 @@ class Recording:
 
 
 @pytest.fixture
-def watched(store: Store) -> Iterator[tuple[Recording, Digests]]:
+def watched(store: Store) -> tuple[Recording, Digests]:
     recording = Recording()
     digests = Digests(recording, store.digests, store.blobs.put)
-    digests.start()
-    yield recording, digests
-    digests.stop()
+    return recording, digests
 
 
 # --- hashing

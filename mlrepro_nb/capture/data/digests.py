@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import queue
 import stat
 import threading
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from mlrepro_nb.capture.data.hashing import (
 from mlrepro_nb.capture.data.paths import printable
 from mlrepro_nb.capture.data.snapshot import clone, contents
 from mlrepro_nb.capture.watch import Recording
+from mlrepro_nb.capture.worker import Worker
 from mlrepro_nb.connect import dvc
 
 _AT_ONCE = 512 << 20
@@ -115,22 +115,10 @@ class Digests:
         self._coming: set[str] = set()
         """Files that are gone or changed, and of which the thread still has what they held."""
         self._lock = threading.RLock()
-        self._jobs: queue.SimpleQueue[_Ask | _Before | _Held | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._worker = Worker("mlrepro-files", self._work, most=_BATCH)
         self._idle = threading.Event()
         self._idle.set()
         self._queued = 0
-
-    # --- life
-
-    def start(self) -> None:
-        """Begin to hash what is asked for."""
-        self._thread = threading.Thread(target=self._work, name="mlrepro-files", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Hash no more, once what was asked for is done."""
-        self._jobs.put(None)
 
     # --- what was opened
 
@@ -249,25 +237,17 @@ class Digests:
         with self._lock:
             self._idle.clear()
             self._queued += 1
-        self._jobs.put(job)
+        self._worker.put(job)
 
-    def _work(self) -> None:
-        with unwatched():
-            going = True
-            while going:
-                jobs = [self._jobs.get()]
-                while len(jobs) < _BATCH and not self._jobs.empty():
-                    jobs.append(self._jobs.get())
-                going = None not in jobs
-                batch = [job for job in jobs if job is not None]
-                try:
-                    self._emit(self._of_all(batch))
-                except Exception as error:  # noqa: BLE001
-                    self._gap(f"Files could not be hashed: {type(error).__name__}: {error}")
-                with self._lock:
-                    self._queued -= len(batch)
-                    if self._queued == 0:
-                        self._idle.set()
+    def _work(self, jobs: list[_Ask | _Before | _Held]) -> None:
+        try:
+            self._emit(self._of_all(jobs))
+        except Exception as error:  # noqa: BLE001
+            self._gap(f"Files could not be hashed: {type(error).__name__}: {error}")
+        with self._lock:
+            self._queued -= len(jobs)
+            if self._queued == 0:
+                self._idle.set()
 
     def _of_all(self, jobs: list[_Ask | _Before | _Held]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

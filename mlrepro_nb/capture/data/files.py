@@ -105,13 +105,11 @@ class FileWatch(Watch):
 
     def start(self) -> None:
         """Begin to watch. One watch is active in a process."""
-        self.digests.start()
         attach(self)
 
     def stop(self) -> None:
         """Watch no more."""
         detach(self)
-        self.digests.stop()
 
     def failed(self, error: BaseException) -> None:
         """Note that the hook itself failed."""

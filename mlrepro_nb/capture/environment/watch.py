@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import queue
 import re
 import sys
 import threading
@@ -23,6 +22,7 @@ from mlrepro_nb.capture.environment.modules import LocalModules
 from mlrepro_nb.capture.environment.surveyor import Surveyor, cache_file, installed
 from mlrepro_nb.capture.environment.used import UsedModules
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
+from mlrepro_nb.capture.worker import Worker
 
 _STORE = re.compile(r"(?m)^\s*%store\s+-r\b[ \t]*(.*)$")
 
@@ -74,10 +74,8 @@ class EnvironmentWatch(Watch):
         self._reported: dict[str, Any] = {}
         self._reported_modules: list[dict[str, Any]] = []
         self._lock = threading.Lock()
-        self._stopped = False
         self._began = 0.0
-        self._tasks: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
-        self._worker = threading.Thread(target=self._work, name="mlrepro-modules", daemon=True)
+        self._worker: Worker[Execution | None] = Worker("mlrepro-modules", self._work)
         self._surveyed: list[dict[str, Any]] = []
         self._folders: list[tuple[str, int]] = []
         self._described = threading.Event()
@@ -92,13 +90,10 @@ class EnvironmentWatch(Watch):
     def start(self) -> None:
         """Begin to watch imports."""
         self._log.start()
-        self._worker.start()
 
     def stop(self) -> None:
         """Watch imports no more."""
         self._log.stop()
-        self._stopped = True
-        self._tasks.put(None)
 
     def cell_begins(self, execution: Execution) -> None:
         """Note which modules the cell names itself."""
@@ -124,7 +119,7 @@ class EnvironmentWatch(Watch):
         if opened:
             self._opened = dict(self._sources)
             self._modules.take_opened(self._opened)
-        self._tasks.put(execution)
+        self._worker.put(execution)
 
     def describe(self) -> None:
         """Report the installed software."""
@@ -136,7 +131,7 @@ class EnvironmentWatch(Watch):
             self._survey()
         finally:
             self._described.set()
-        self._tasks.put(None)
+        self._worker.put(None)
 
     def seal(self, timeout: float) -> None:
         """Report what is in the process now."""
@@ -247,25 +242,19 @@ class EnvironmentWatch(Watch):
         finally:
             self._asking.release()
 
-    def _work(self) -> None:
-        while True:
-            execution = self._tasks.get()
-            with unwatched():
-                try:
-                    self._take(execution.order if execution else None, edited=execution is not None)
-                    self._report()
-                    if self._described.is_set():
-                        # Not left for the end: a kernel that shuts down has no time for it.
-                        self._survey_again()
-                    self._ask_whether_tried()
-                    self._report()
-                    self._check()
-                except Exception as error:  # noqa: BLE001 - the cells go on
-                    self._recording.gap(
-                        f"Recording imports failed: {type(error).__name__}: {error}"
-                    )
-            if self._stopped:
-                return
+    def _work(self, ended: list[Execution | None]) -> None:
+        for execution in ended:
+            try:
+                self._take(execution.order if execution else None, edited=execution is not None)
+                self._report()
+                if self._described.is_set():
+                    # Not left for the end: a kernel that shuts down has no time for it.
+                    self._survey_again()
+                self._ask_whether_tried()
+                self._report()
+                self._check()
+            except Exception as error:  # noqa: BLE001, PERF203 - the cells go on
+                self._recording.gap(f"Recording imports failed: {type(error).__name__}: {error}")
 
     def _take(self, order: int | None, *, edited: bool = False) -> None:
         with self._lock:

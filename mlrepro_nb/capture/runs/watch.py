@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from mlrepro_nb.capture.data.audit import unwatched
 from mlrepro_nb.capture.data.digests import Digests
 from mlrepro_nb.capture.imports import ImportHook
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
+from mlrepro_nb.capture.worker import Worker
 from mlrepro_nb.connect import mlflow, mlflow_context
 
 
@@ -46,8 +45,7 @@ class RunWatch(Watch):
         """Runs that the thread is yet to ask about."""
         self._tags = dict(tags)
         self._undo: list[Callable[[], None]] = []
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._worker = Worker("mlrepro-mlflow", self._work)
         self._pending = 0
         self._idle = threading.Condition()
         self._hook = ImportHook(
@@ -70,7 +68,6 @@ class RunWatch(Watch):
         for undo in self._undo:
             undo()
         self._undo.clear()
-        self._jobs.put(None)
 
     def cell_ended(self, execution: Execution) -> None:
         """Look again at the runs that a cell may have logged to."""
@@ -141,20 +138,16 @@ class RunWatch(Watch):
         self._do(ask)
 
     def _do(self, job: Callable[[], None]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="mlrepro-mlflow", daemon=True)
-            self._thread.start()
         with self._idle:
             self._pending += 1
-        self._jobs.put(job)
+        self._worker.put(job)
 
-    def _work(self) -> None:
-        with unwatched():
-            while (job := self._jobs.get()) is not None:
-                try:
-                    job()
-                except Exception as error:  # noqa: BLE001 - MLflow and its stores raise anything
-                    self._gap(f"MLflow could not be asked: {type(error).__name__}")
-                with self._idle:
-                    self._pending -= 1
-                    self._idle.notify_all()
+    def _work(self, jobs: list[Callable[[], None]]) -> None:
+        for job in jobs:
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001 - MLflow and its stores raise anything
+                self._gap(f"MLflow could not be asked: {type(error).__name__}")
+            with self._idle:
+                self._pending -= 1
+                self._idle.notify_all()
