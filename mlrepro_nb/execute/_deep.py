@@ -49,11 +49,11 @@ class Tracing:
             Environment variables of the kernel that tell its leftovers from others: strace,
             which outlives it, must not have them.
         """
-        from jupyter_client.manager import AsyncKernelManager
+        from mlrepro_nb.execute._prompt import PromptManager
 
         before = strace.argv(self._fifo, SYSCALLS, {**variables, TRACED: "1"})
 
-        class Traced(AsyncKernelManager):  # type: ignore[misc]
+        class Traced(PromptManager):
             def format_kernel_cmd(self, extra_arguments: Any = None) -> list[str]:
                 return [*before, *super().format_kernel_cmd(extra_arguments)]
 

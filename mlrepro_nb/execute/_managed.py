@@ -39,6 +39,9 @@ def run_managed(
     """
     from papermill.clientwrap import PapermillNotebookClient
 
+    from mlrepro_nb.execute._prompt import PromptManager
+
+    options = {"kernel_manager_class": PromptManager, **options}
     started, clock, key = datetime.now(timezone.utc), time.monotonic(), os.urandom(32).hex()
     ended: BaseException | None = None
     with tempfile.TemporaryDirectory(prefix="mlrepro-", ignore_cleanup_errors=True) as folder:

@@ -306,9 +306,9 @@ def manager(
     `started` is given each of them; the sockets by which one talks with it are files in
     `sockets`: no two kernels ever meet on a port, and a kernel off the network is still heard.
     """
-    from jupyter_client.manager import AsyncKernelManager
+    from mlrepro_nb.execute._prompt import PromptManager
 
-    class Nursed(AsyncKernelManager):  # type: ignore[misc]
+    class Nursed(PromptManager):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             place = str(sockets / "k")

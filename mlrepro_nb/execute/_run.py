@@ -232,6 +232,7 @@ def _client(
     from papermill.engines import NotebookExecutionManager
 
     from mlrepro_nb.execute._client import Client
+    from mlrepro_nb.execute._prompt import PromptManager
 
     manager = NotebookExecutionManager(executed, progress_bar=False, autosave_cell_every=0)
     manager.notebook_start()
@@ -246,7 +247,7 @@ def _client(
         iopub_timeout=_IOPUB_TIMEOUT,
         raise_on_iopub_timeout=False,
         log=_quiet(),
-        **options,
+        **{"kernel_manager_class": PromptManager, **options},
     )
 
 
