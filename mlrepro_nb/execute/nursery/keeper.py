@@ -7,7 +7,6 @@ then signals, one way; what became of the kernel the other.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib.util
 import json
 import os
@@ -124,7 +123,6 @@ def _born(
     time.tzset()
     sys.orig_argv = argv
     sys.argv = list(arguments)
-    gc.unfreeze()
     return _launch
 
 
