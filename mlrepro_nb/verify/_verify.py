@@ -273,7 +273,9 @@ def _under_conditions(
     report: Report,
 ) -> Callable[[Held], dict[int, list[Mapping[str, Any]]]]:  # fmt: skip
     def go(held: Held) -> dict[int, list[Mapping[str, Any]]]:
-        report(Step(message=f"running under conditions: {', '.join(held.conditions)}"))
+        under = ", ".join(held.conditions)
+        report(Step(message=f"running under conditions: {under}" if under else
+                    "running once more, to tell chance from change"))  # fmt: skip
         more: dict[str, Any] = {}
         if "replay" in held.conditions:
             more["fed"] = recorded_entropy(found, report)

@@ -269,6 +269,16 @@ def build() -> list[Fault]:
     cells = [IMPORTS, "df = pd.read_csv('penguins.csv')", "df.sample(3)"]
     add("unseeded-randomness/sample-recorded", cells, ("unseeded-randomness", 2), recorded=True)
 
+    # Runs agree nearly always, and no hand was at it.
+    cells = ["import numpy as np", "rare = np.random.rand() > 0.999", "print('rare:', bool(rare))"]
+    add("unseeded-randomness/one-of-few", cells, ("unseeded-randomness", 1),
+        edit=replace(2, "False", "True"))  # fmt: skip
+    # What is drawn beside it shapes nothing that is shown.
+    cells = ["import numpy as np", "noise = np.random.rand(3)\nmasses = [3750.25, 3800.5, 3250.75]",
+             "print(np.std(masses))"]  # fmt: skip
+    add("edited-output/beside-a-draw", cells, ("edited-output", 2),
+        edit=replace(2, "248.15997864281016", "251.3314285714281"))  # fmt: skip
+
     # --- clock
     add(
         "clock/now",

@@ -11,7 +11,12 @@ from mlrepro_nb.verify.attribute._attribute import (
     without_effect,
 )
 from mlrepro_nb.verify.attribute.case import Case, Output, Seen, near
-from mlrepro_nb.verify.attribute.differences import circumstantial, of_condition
+from mlrepro_nb.verify.attribute.differences import (
+    circumstantial,
+    is_explained,
+    may_agree_by_chance,
+    of_condition,
+)
 from mlrepro_nb.verify.attribute.differences import drawn as draws
 
 __all__ = [
@@ -22,6 +27,8 @@ __all__ = [
     "circumstantial",
     "draws",
     "drift_suspected",
+    "is_explained",
+    "may_agree_by_chance",
     "near",
     "needs_second_run",
     "of_condition",

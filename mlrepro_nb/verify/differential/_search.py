@@ -8,7 +8,13 @@ import msgspec
 
 from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.model import Trial
-from mlrepro_nb.verify.attribute import Case, Output, of_condition
+from mlrepro_nb.verify.attribute import (
+    Case,
+    Output,
+    is_explained,
+    may_agree_by_chance,
+    of_condition,
+)
 from mlrepro_nb.verify.attribute.environment import (
     confirmed_drift,
     imported_by,
@@ -25,6 +31,8 @@ Same = Callable[[int, list[Output], list[Output]], bool]
 
 
 _REPLAY: tuple[Condition, ...] = ("replay",)
+_MORE = 3
+"""Runs more in which clean runs must agree where they may have agreed by chance."""
 
 
 class Budget(msgspec.Struct):
@@ -43,6 +51,7 @@ def investigate(case: Case, go: Go, same: Same, budget: Budget) -> list[Trial]:
     The causes are put into `case.confirmed`, several for a cell where several hold.
     """
     search = _Search(case, go, same, budget)
+    search.coincidence()
     if any(cell.repeats is False for cell in case.cells.values()):
         search.replay()
         search.chance()
@@ -54,6 +63,30 @@ class _Search:
     def __init__(self, case: Case, go: Go, same: Same, budget: Budget) -> None:
         self.case, self.go, self.same, self.budget = case, go, same, budget
         self.trials: list[Trial] = []
+
+    def coincidence(self) -> None:
+        """Run on where two clean runs agree and an unseeded draw may be why they should not.
+
+        Of an accuracy on a few rows, or the order of two names, two runs often give the same.
+        """
+        cells = self.case.cells
+        left = {
+            index for index, cell in cells.items()
+            if cell.differs and cell.error is None and cell.repeats
+            and not is_explained(self.case, index) and may_agree_by_chance(self.case, index)
+        }  # fmt: skip
+        for _ in range(_MORE):
+            if not left or not self.budget.allows():
+                return
+            outputs = self._run((), "whether two runs agreed by chance")
+            if outputs is None:
+                return
+            first = {index: list(cells[index].outputs) for index in left}
+            other = left - self._agree(first, outputs, frozenset(left))
+            for index in other:
+                cells[index].repeats = False
+            self._note(other)
+            left -= other
 
     def replay(self) -> None:
         """Feed back what the recorded run drew: what comes out as recorded hung on that."""

@@ -20,6 +20,7 @@ from mlrepro_nb.verify.attribute.differences._nondeterminism import (
     clock,
     drawn,
     listing,
+    may_agree_by_chance,
     may_be_nondeterministic,
     nondeterminism,
     of_condition,
@@ -43,6 +44,7 @@ __all__ = [
     "drawn",
     "drift_may_explain",
     "is_explained",
+    "may_agree_by_chance",
     "may_be_nondeterministic",
     "of_condition",
 ]

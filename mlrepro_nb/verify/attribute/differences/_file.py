@@ -9,6 +9,7 @@ from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import order, recorded
 from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, Seen, cause
+from mlrepro_nb.verify.attribute.differences._nondeterminism import one_of_few
 from mlrepro_nb.verify.attribute.differences._shown import hints, shown
 from mlrepro_nb.verify.compare import contradictory
 
@@ -105,6 +106,8 @@ def unexplained(case: Case, cell: Seen) -> Cause:
             f"before its [{case.cells[blamed].count}], of a cell that is no longer there",
             f"Put back the cell that ran before cell {blamed}, or run from the top and save",
         )  # fmt: skip
+    if found := one_of_few(case, index):
+        return found
     own = re.findall(r"(?<![\w.])\d+\.?\d*|'[^']*'|\"[^\"]*\"", cell.source)
     later = [
         c for c in case.cells.values() if c.index > index and index in case.flow.upstream(c.index)
