@@ -230,6 +230,23 @@ def build() -> list[Fault]:
         prelude="import os; os.chdir = lambda p: None",
     )
 
+    # --- columns, and what else a cell makes of what it did not define
+    read = "df = pd.read_csv('penguins.csv')"
+    ratio = "df['ratio'] = df.mass / df.bill"
+    cells = [IMPORTS, read, "print(round(df.ratio.mean(), 3))", ratio]
+    add("out-of-order/column-attribute", cells, ("out-of-order", 2), ran=order(cells, 0, 1, 3, 2))
+    cells = [IMPORTS, read, "df.groupby('species').ratio.mean().round(3)", ratio]
+    add("out-of-order/column-of-groups", cells, ("out-of-order", 2), ran=order(cells, 0, 1, 3, 2))
+    cells = ["class Net:\n    depth = 3\nnet = Net()", "print(net.size())",
+             "def size(self):\n    return self.depth ** 2\nNet.size = size"]  # fmt: skip
+    add("out-of-order/method", cells, ("out-of-order", 1), ran=order(cells, 0, 2, 1))
+    for name, shown in (("column-key", "df['ratio']"), ("column-attribute", "df.ratio")):
+        cells = [IMPORTS, read, f"print(round({shown}.mean(), 3))"]
+        add(f"deleted-definition/{name}", cells, ("deleted-definition", 2),
+            ran=[(0, cells[0]), (1, cells[1]), (None, ratio), (2, cells[2])])  # fmt: skip
+    add("changed-data/column-gone", [IMPORTS, read, "print(df.mass.mean())"], ("changed-data", 1),
+        after={"penguins.csv": "species,bill,weight\nadelie,39,3000\n"})  # fmt: skip
+
     # --- undeclared-dependency
     stub = ("import sys, types\nfor _n in ('catboost', 'Bio', 'skimage', 'skimage.filters'):\n"
             "    sys.modules[_n] = types.ModuleType(_n)\nsys.modules['Bio'].__version__ = '4'\n"
@@ -298,6 +315,9 @@ def build() -> list[Fault]:
         "age = today.year - 1990\nprint('age', age)",
     ]
     add("clock/year", cells, ("clock", 1), edit=replace(2, "age ", "age 1"))
+    cells = [IMPORTS, "df = pd.DataFrame({'born': pd.to_datetime(['1980-03-01', '1991-07-09'])})",
+             "df['age'] = (pd.Timestamp.now() - df.born).dt.days // 365", "print(df.age.tolist())"]  # fmt: skip
+    add("clock/age", cells, ("clock", 2), edit=replace(3, "[", "[1"))
     # Within seconds of each other two runs would agree: 1e-9 of all since 1970 is 1.8 of them.
     add("clock/epoch", ["import time", "print(time.time())"], ("clock", 1), edit=a_day_before(1))
 

@@ -6,13 +6,21 @@ import re
 
 from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import Cause
-from mlrepro_nb.verify.attribute import environment, interfaces, messages, paths, recorded, state
+from mlrepro_nb.verify.attribute import (
+    environment,
+    interfaces,
+    members,
+    messages,
+    paths,
+    recorded,
+    state,
+)
 from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
 from mlrepro_nb.verify.attribute._names import PYTHON2_NAMES
 from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
 from mlrepro_nb.verify.attribute.sources import in_slice
-from mlrepro_nb.verify.attribute.versioned import committed_since
+from mlrepro_nb.verify.attribute.versioned import committed_since, written_since
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NETWORK = re.compile(
@@ -80,11 +88,14 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
         )  # fmt: skip
     if found := paths.missing_path(case, index, ename, evalue, trace):
         return found
+    if found := members.missing_member(case, index, ename, evalue):
+        return found
     if found := interfaces.changed_interface(case, index, ename, evalue, trace):
         return found
     return (
         recorded_reason(case, index)
         or committed_since(case, index)
+        or written_since(case, index)
         or paths.nothing_listed(case, index)
         or interfaces.refused_value(case, index, evalue, trace)
         or _outdated(case, index, ename, evalue, trace)

@@ -357,9 +357,8 @@ def _elapsed(flow: Flow) -> set[int]:
     calls: set[int] = set()
     stored: dict[str, list[int]] = {}
     loads: dict[str, list[bool]] = {}
-    set_dates = {
-        name for name, values in _bindings(flow).items() if all(_set(v, flow) for v in values)
-    }
+    bound = _bindings(flow)
+    set_dates = {name for name, values in bound.items() if all(_set(v, flow) for v in values)}
     for cell in flow.cells:
         if cell.tree is None:
             continue
@@ -375,9 +374,11 @@ def _elapsed(flow: Flow) -> set[int]:
             if _subtracted(node, parents):
                 assert isinstance(parent, ast.BinOp)
                 other = parent.left if parent.right is node else parent.right
-                # From a date that the code sets it is not what passed during the run.
-                if not (isinstance(other, ast.Name) and other.id in set_dates) and not _set(
-                    other, flow
+                # From a date that the code sets or reads it is not what passed during the run.
+                if not (
+                    (isinstance(other, ast.Name) and other.id in set_dates)
+                    or _set(other, flow)
+                    or _of_frame(other, flow, bound)
                 ):
                     calls.add(id(node))
             elif isinstance(parent, ast.Assign):
@@ -400,6 +401,22 @@ def _set(node: ast.AST, flow: Flow) -> bool:
     return all(any(name in cell.imports for cell in flow.cells) for name in names) and not any(
         name in CLOCKS or name in TIMERS or name.startswith("timeit.") for name in asked
     )
+
+
+def _of_frame(
+    node: ast.AST, flow: Flow, bound: dict[str, list[ast.expr]], seen: tuple[str, ...] = ()
+) -> bool:
+    """Whether an expression takes from what pandas made: ``df["born"]``, ``df.born``."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        if isinstance(node, ast.Call):
+            if flow.resolve(dotted(node.func) or "").startswith("pandas."):
+                return True
+            node = node.func
+        else:
+            node = node.value
+    return isinstance(node, ast.Name) and node.id not in seen and any(
+        _of_frame(value, flow, bound, (*seen, node.id)) for value in bound.get(node.id, ())
+    )  # fmt: skip
 
 
 def _subtracted(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:

@@ -32,11 +32,10 @@ from mlrepro_nb.verify.attribute.differences._surroundings import (
     self_overwrite,
     variable,
     version_shown,
-    written_since,
 )
 from mlrepro_nb.verify.attribute.exceptions import cause_of_message
 from mlrepro_nb.verify.attribute.paths import nothing_listed
-from mlrepro_nb.verify.attribute.versioned import committed_since
+from mlrepro_nb.verify.attribute.versioned import committed_since, written_since
 
 __all__ = [
     "cause_of_difference",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import environment, recorded
@@ -13,9 +11,9 @@ from mlrepro_nb.verify.attribute.differences._shown import hints, shown
 from mlrepro_nb.verify.attribute.sources import (
     file_literals,
     in_slice,
-    string_literals,
     written_files,
 )
+from mlrepro_nb.verify.attribute.versioned import file_of
 
 
 def local_edit(case: Case, index: int) -> Cause | None:
@@ -89,71 +87,6 @@ def changed_data(case: Case, index: int) -> Cause | None:
         if cell is None:
             rest = rest or found
     return rest
-
-
-def written_since(case: Case, index: int) -> Cause | None:
-    """Without a record: an input that was written after the notebook had run."""
-    ran = _ran(case)
-    if case.record is not None or ran is None:
-        return None
-    # A checkout or a copy writes all files at once: then their times tell nothing.
-    ran = max(ran, _saved(case))
-    written = {name for cell in case.flow.cells for name in written_files(cell)}
-    for cell in sorted(case.flow.upstream(index)):
-        flow = case.flow.by_index[cell]
-        for literal in dict.fromkeys([*file_literals(flow), *string_literals(flow)]):
-            path = file_of(case, literal)
-            if path is None or literal in written:
-                continue
-            changed = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
-            if changed > ran:
-                return cause(
-                    "changed-data", cell, literal,
-                    f"{literal}, which cell {cell} reads, was written on {changed:%Y-%m-%d %H:%M} "
-                    f"UTC, after the notebook ran ({ran:%Y-%m-%d %H:%M} UTC)",
-                    f"Put back the {literal} that it ran with, or run the notebook again",
-                )  # fmt: skip
-        for module in flow.imports.values():
-            path = case.folder / f"{module.partition('.')[0]}.py"
-            if path.is_file() and datetime.fromtimestamp(path.stat().st_mtime, timezone.utc) > ran:
-                return cause(
-                    "local-edit", cell, path.name,
-                    f"{path.name}, which cell {cell} imports, was written after the notebook ran",
-                    f"Put {path.name} back as it was, or run the notebook again",
-                )  # fmt: skip
-    return None
-
-
-def _ran(case: Case) -> datetime | None:
-    """Return when the last cell of the reference run started, as its front end noted."""
-    found = []
-    for cell in case.cells.values():
-        if cell.started:
-            try:
-                moment = datetime.fromisoformat(cell.started.replace("Z", "+00:00"))
-            except ValueError:
-                continue
-            found.append(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))
-    return max(found) if found else None
-
-
-def _saved(case: Case) -> datetime:
-    """Return when the notebook's own file was written, and the second that a checkout takes."""
-    try:
-        moment = (case.folder / case.notebook.name).stat().st_mtime
-    except OSError:
-        moment = 0.0
-    return datetime.fromtimestamp(moment, timezone.utc) + timedelta(seconds=1)
-
-
-def file_of(case: Case, literal: str) -> Path | None:
-    if not literal or len(literal) > 300 or "\0" in literal or "\n" in literal:
-        return None
-    try:
-        path = case.folder / literal
-        return path if path.is_file() else None
-    except (OSError, ValueError):
-        return None
 
 
 def self_overwrite(case: Case, index: int) -> Cause | None:

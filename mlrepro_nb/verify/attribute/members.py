@@ -1,0 +1,137 @@
+"""Columns, keys and attributes that are not there: which cell makes them, or made them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from mlrepro_nb.dataflow import Cell, read_cell
+from mlrepro_nb.model import Cause
+from mlrepro_nb.verify.attribute import order, state
+from mlrepro_nb.verify.attribute._fallback import exception, recorded_reason
+from mlrepro_nb.verify.attribute._removed import REMOVED
+from mlrepro_nb.verify.attribute.case import Case, cause
+from mlrepro_nb.verify.attribute.versioned import committed_since, written_since
+
+_KEY = (
+    re.compile(r"^'([^']+)'$"),
+    re.compile(r"\['([^']+)'[^\]]*\] (?:not in index|not found in axis|are in the \[)"),
+    re.compile(r"None of \[\w*Index\(\['([^']+)'"),
+    re.compile(r"Column(?:\(s\))? (?:not found: |\[')(\w+)"),
+)
+_ATTRIBUTE = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
+_FRAMES = frozenset({"DataFrame", "Series", "DataFrameGroupBy", "SeriesGroupBy", "GeoDataFrame"})
+"""Types whose attributes may be columns."""
+
+
+def missing_member(case: Case, index: int, ename: str, evalue: str) -> Cause | None:
+    """Say whether a cell uses a column, key or attribute that only another cell makes.
+
+    Of a column that no cell makes, and whose cell ran once, a cell that made it is gone if an
+    execution is missing before; else what it came from has changed.
+    """
+    name, column = _member(case, index, ename, evalue)
+    if not name:
+        return None
+    makers = [cell.index for cell in case.flow.cells if name in made_by(cell)]
+    if makers:
+        return _made_below(case, index, name, makers)
+    for execution in state.gone(case):
+        if name in made_by(read_cell(-1, execution.source)):
+            return state.deletion(index, name, execution)
+    if not column:
+        return None
+    return (
+        recorded_reason(case, index)
+        or committed_since(case, index)
+        or written_since(case, index)
+        or _made_by_none(case, index, name)
+        or (exception(index, ename, evalue, "") if ename == "AttributeError" else None)
+    )
+
+
+def _member(case: Case, index: int, ename: str, evalue: str) -> tuple[str, bool]:
+    """Return the name of what is missing, and whether it is a column or key."""
+    if ename == "KeyError":
+        found = next((m for p in _KEY if (m := p.search(evalue))), None)
+        return (found[1], True) if found else ("", False)
+    found = _ATTRIBUTE.search(evalue) if ename == "AttributeError" else None
+    if found is None:
+        return "", False
+    owner, name = found[1], found[2]
+    # What is called is a method, and what a library once had is no column.
+    called = re.search(rf"\.{name}\s*\(", case.cells[index].source)
+    column = owner in _FRAMES and not called and f"{owner}.{name}" not in REMOVED
+    return name, column
+
+
+def _made_below(case: Case, index: int, name: str, makers: list[int]) -> Cause | None:
+    if min(makers) <= index:
+        return None
+    there, here = case.cells[makers[0]].count, case.cells[index].count
+    first = f"; execution counts say that it ran first ([{there}] before [{here}])"
+    known = first if here and there and there < here else ""
+    return cause(
+        "out-of-order", index, name,
+        f"Cell {index} uses {name!r}, which only cell {makers[0]} below it makes{known}",
+        f"Move cell {makers[0]} before cell {index}",
+    )  # fmt: skip
+
+
+def _made_by_none(case: Case, index: int, name: str) -> Cause | None:
+    cell = case.cells[index]
+    ran = cell.count is not None and not any(
+        output.get("output_type") == "error" for output in cell.reference
+    )
+    before = [
+        other for other in order.gaps(case)
+        if (case.cells[other].count or 0) <= (cell.count or 0)
+    ]  # fmt: skip
+    if case.record is not None or not ran or not before:
+        return None
+    return cause(
+        "deleted-definition", index, name,
+        f"Cell {index} uses {name!r}, which no cell of the notebook makes; an execution is "
+        f"missing before its [{cell.count}], of a cell that is no longer there",
+        f"Make {name!r} in a cell above cell {index}",
+    )  # fmt: skip
+
+
+def made_by(cell: Cell) -> frozenset[str]:
+    """Return the names of columns, keys and attributes that a cell may make."""
+    return frozenset(_made(cell.tree)) if cell.tree is not None else frozenset()
+
+
+def _made(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            yield from _strings(node.slice)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.Dict):
+            for part in (*node.keys, *node.values):
+                yield from _strings(part)
+        elif isinstance(node, ast.ClassDef):
+            yield from (n.name for n in node.body if isinstance(n, ast.FunctionDef))
+        elif isinstance(node, ast.Call):
+            yield from _by_call(node)
+
+
+def _by_call(node: ast.Call) -> Iterator[str]:
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    plain = node.func.id if isinstance(node.func, ast.Name) else ""
+    if called in ("insert", "rename", "setdefault") or plain == "setattr":
+        for argument in node.args:
+            yield from _strings(argument)
+    for keyword in node.keywords:
+        if keyword.arg and (called in ("assign", "agg", "aggregate", "update") or plain == "dict"):
+            yield keyword.arg
+        if keyword.arg in ("columns", "names", "name", "value_name", "var_name", "index"):
+            yield from _strings(keyword.value)
+
+
+def _strings(node: ast.AST | None) -> Iterator[str]:
+    for part in (node, *getattr(node, "elts", ())):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
