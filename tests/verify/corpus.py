@@ -247,6 +247,14 @@ def build() -> list[Fault]:
     add("changed-data/column-gone", [IMPORTS, read, "print(df.mass.mean())"], ("changed-data", 1),
         after={"penguins.csv": "species,bill,weight\nadelie,39,3000\n"})  # fmt: skip
 
+    cells = ["from helpers import clean", "print(clean(' a '))"]
+    before = {"helpers.py": "def clean(s):\n    return s.strip()\n"}
+    add("local-edit/name-gone", cells, ("local-edit", 0), files=before,
+        after={"helpers.py": "def tidy(s):\n    return s.strip()\n"})  # fmt: skip
+    cells = ["import helpers", "print(1)", "print(helpers.clean(' a '))"]
+    add("local-edit/attribute-gone", cells, ("local-edit", 0), files=before,
+        after={"helpers.py": "def tidy(s):\n    return s.strip()\n"})  # fmt: skip
+
     # --- undeclared-dependency
     stub = ("import sys, types\nfor _n in ('catboost', 'Bio', 'skimage', 'skimage.filters'):\n"
             "    sys.modules[_n] = types.ModuleType(_n)\nsys.modules['Bio'].__version__ = '4'\n"
@@ -257,6 +265,10 @@ def build() -> list[Fault]:
         "print(clf)",
     ]
     add("undeclared-dependency/catboost", cells, ("undeclared-dependency", 1), prelude=stub)
+    colab = ("import sys, types\nfor _n in ('google', 'google.colab'):\n"
+             "    sys.modules[_n] = types.ModuleType(_n)\nsys.modules['google.colab'].drive = len")  # fmt: skip
+    add("undeclared-dependency/of-a-namespace", ["from google.colab import drive", "print(1)"],
+        ("undeclared-dependency", 0), prelude=colab)  # fmt: skip
     add("undeclared-dependency/other-name", ["import Bio", "print(Bio.__version__)"],
         ("undeclared-dependency", 0), prelude=stub)  # fmt: skip
     add("undeclared-dependency/submodule", ["x = -2", "from skimage.filters import sobel\nprint(sobel(x))"],

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import recorded
 from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
@@ -17,6 +19,7 @@ from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.history import last_version
 from mlrepro_nb.verify.attribute.providers import provider
 from mlrepro_nb.verify.attribute.sources import string_literals
+from mlrepro_nb.verify.attribute.versioned import written_since
 
 _FILES = 4000
 """Of a library that are looked into for a class."""
@@ -72,7 +75,7 @@ def _absent_module(case: Case, index: int, module: str) -> Cause:
             + (f", or install the project (pip install -e {_relative(case.root, case.folder)})"
                if installs else f", or put {path} beside the notebook"),
         )  # fmt: skip
-    if "." in module and _installed(case, top):
+    if "." in module and _installed(case, top) and not _is_shared(top):
         return _changed_interface(
             case, index, module, top, f"the installed {top} has no module {module!r}"
         )
@@ -219,7 +222,45 @@ _BUILTIN_TYPES = frozenset(
 )  # fmt: skip
 
 
+def _is_shared(top: str) -> bool:
+    """Whether several distributions may put modules into a package (PEP 420): ``google``."""
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec(top)
+    except (ValueError, ImportError):
+        return False
+    return spec is not None and spec.origin is None and spec.submodule_search_locations is not None
+
+
+def _own_interface(case: Case, index: int, module: str, said: str) -> Cause | None:
+    """Say whether it is the project's own module that no longer has what a cell uses."""
+    top = module.partition(".")[0]
+    own = _project_module(case, top)
+    if own is None or import_folder(case, top) is not None or any(
+        top in d.modules for d in (case.rerun.environment.distributions if case.rerun else ())
+    ):  # fmt: skip
+        return None
+    edits = recorded.local_edits(case)
+    changed = next((edits[name] for name in (module, top) if name in edits), None)
+    since = changed or written_since(case, index)
+    if since is not None and since.kind == "local-edit":
+        return msgspec.structs.replace(since, evidence=f"{since.evidence} Cell {index}: {said}.")
+    importing = next(
+        (c.index for c in case.flow.cells
+         if any(v.partition(".")[0] == top for v in c.imports.values())), index,
+    )  # fmt: skip
+    return cause(
+        "local-edit", importing, str(own),
+        f"{own}, which cell {importing} imports, is the project's own, and {said}",
+        f"Put {own} back as it was when the notebook ran (git log -- {own}), or change "
+        f"cell {index}",
+    )  # fmt: skip
+
+
 def _changed_interface(case: Case, index: int, what: str, module: str, said: str) -> Cause:
+    if own := _own_interface(case, index, module, said):
+        return own
     drift = recorded.version_drift(case, index, module)
     if drift is not None:
         return cause(
