@@ -196,6 +196,32 @@ def test_bytecode_does_not_depend_on_what_was_compiled_before() -> None:
             assert code == want
 
 
+def test_bytecode_does_not_depend_on_the_module_compiled_just_before(tmp_path: Path) -> None:
+    # The compiler makes one constant of the two sets, unless their strings are interned already.
+    two, before = tmp_path / "two.py", tmp_path / "before.py"
+    two.write_text("""\
+def rejoin(nb):
+    for cell in nb.cells:
+        if cell.get('cell_type', None) == 'code':
+            for output in cell.get('outputs', []):
+                if output_type in {'execute_result', 'display_data'}:
+                    pass
+
+def split(nb):
+    for cell in nb.cells:
+        if cell.cell_type == 'code':
+            for output in cell.outputs:
+                if output.output_type in {'execute_result', 'display_data'}:
+                    pass
+""")
+    before.write_text("""\
+def downgrade(output):
+    if output['output_type'] in {'execute_result', 'display_data'}:
+        pass
+""")
+    assert compiled([before, two])[str(two)] == compiled([two])[str(two)]
+
+
 def test_bytecode_runs(tmp_path: Path) -> None:
     source = b"print(sorted({'a', 'b'}), (lambda x=1.5: x)(), [i for i in range(2)])\n"
     with _bytecode.Compiler(sys.executable) as child:
