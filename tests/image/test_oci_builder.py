@@ -25,7 +25,7 @@ from mlrepro_nb.connect import registry as door
 from mlrepro_nb.errors import MlreproError, ToolError, UsageError
 from mlrepro_nb.image.builders import Wanted, choose
 from mlrepro_nb.image.builders.oci import OciBuilder
-from mlrepro_nb.model import Image, Record, silent
+from mlrepro_nb.model import Image, Record, Step, silent
 from mlrepro_nb.store import Store
 from tests.conftest import git
 from tests.image.conftest import put
@@ -107,6 +107,23 @@ def test_the_same_plan_gives_the_same_image_wherever_and_whenever(
              "LC_ALL": "C", "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert ended.stdout.strip() == first.manifest
+
+
+def test_what_was_prepared_is_not_made_again(
+    exact: Recorded, small: image.Plan, downloads: oci.Cache, tmp_path: Path
+) -> None:
+    builder = OciBuilder(oci.Cache(tmp_path / "cache"), downloads)
+    steps: list[str] = []
+
+    def report(step: Step) -> None:
+        steps.append(step.message)
+
+    builder.prepare(small, Wanted(), report)
+    assert any(step.startswith("unpacking") for step in steps)
+    steps.clear()
+    made = builder.build(small, Wanted(), exact.store, report)
+    assert not any(step.startswith("unpacking") for step in steps)
+    assert made.id == build(small, exact.store, oci.Cache(tmp_path / "other"), downloads).id
 
 
 def test_a_change_of_code_makes_two_layers(

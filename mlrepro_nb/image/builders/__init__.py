@@ -89,6 +89,9 @@ class Builder(Protocol):
     def check(self, wanted: Wanted) -> None:
         """Raise what is known to be in the way, before anything is done."""
 
+    def prepare(self, plan: Plan, wanted: Wanted, report: Report) -> None:
+        """Make what the plan's files say nothing of, where that is kept for `build` to find."""
+
     def build(self, plan: Plan, wanted: Wanted, store: Store, report: Report) -> Built:
         """Make the image."""
 

@@ -54,6 +54,11 @@ class OciBuilder:
         if wanted.load or wanted.test:
             docker.engine()
 
+    def prepare(self, plan: Plan, wanted: Wanted, report: Report) -> None:
+        """Make the layers of the dependencies."""
+        with oci.full_disk(self.cache.root):
+            _dependencies(plan, wanted, self.cache, self.downloads, report)
+
     def build(self, plan: Plan, wanted: Wanted, store: Store, report: Report) -> BuiltImage:
         """Make the image in the cache."""
         with oci.full_disk(self.cache.root):
