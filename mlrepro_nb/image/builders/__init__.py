@@ -68,7 +68,7 @@ class Built(Protocol):
         """Run it without a network and return how it ended."""
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
-        """Return those small text files in it whose absolute path matches, as far as known."""
+        """Return those small text files of its system whose absolute path matches, if known."""
 
     def name(
         self, names: Sequence[str], report: Report, artifacts: Sequence[Artifact] = ()

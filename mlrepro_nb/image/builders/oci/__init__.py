@@ -66,9 +66,10 @@ class OciBuilder:
             made = (*made, *project(plan, self.cache, store, report))
             image = _kept(compose(plan, found, made), self.cache)
             self.cache.sweep()
-        below = frozenset(layer.digest for layer in found.image.layers)
         return BuiltImage(
-            image, (self.cache, self.downloads), wanted, toolchain=builder(plan), below=below,
+            image, (self.cache, self.downloads), wanted, toolchain=builder(plan),
+            below=frozenset(layer.digest for layer in found.image.layers),
+            above=frozenset(m.layer.digest for m in made if not m.system),
             origin=None if plan.base_layout else registry.parse(plan.base).name,
         )  # fmt: skip
 

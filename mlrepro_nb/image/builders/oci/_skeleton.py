@@ -30,6 +30,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     layer: oci.Layer
+    system: bool = False
+    """Whether there are files of the operating system in it."""
 
 
 def layer(title: str, about: Any, cache: oci.Cache, write: Write) -> Made:
