@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -144,11 +145,16 @@ def build(
         changes=changes, store=store, report=report,
     )  # fmt: skip
     found = ready(planned, target, store, report)
-    planned = with_predictions(planned, where(target, store)[1], found, report)
     if push:
         report(Step(message=f"asking to push to {planned.repository}"))
         registry.check_push(planned.repository)
     beside.audit(planned, report)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # A process of its own: the dependencies are made meanwhile.
+        whole = pool.submit(with_predictions, planned, where(target, store)[1], found, report)
+        if planned.kind == "service":
+            chosen.prepare(planned, wanted, report)
+        planned = whole.result()
     built = chosen.build(planned, wanted, found, report)
     passed: tuple[str, ...] = ()
     if test or (test is None and push and planned.kind == "service"):

@@ -8,10 +8,14 @@ import io
 import json
 import multiprocessing
 import os
+import random
 import tarfile
 import time
+import zlib
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,6 +100,52 @@ def test_joined_parts_are_one_tar_without_a_path_twice(tmp_path: Path) -> None:
     with oci.opened(tmp_path / "joined") as archive:
         names = [m.name for m in archive]
     assert names == ["opt/shared", "opt/shared/0.txt", "opt/shared/1.txt"]
+
+
+def deflated(content: bytes) -> oci.Deflated:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packer.compress(content) + packer.flush()
+    pieces = [packed[i : i + 1000] for i in range(0, len(packed), 1000)]
+    return oci.Deflated(pieces=pieces, size=len(content), crc=zlib.crc32(content))
+
+
+def test_what_is_compressed_stays_so_and_is_the_same_tar(tmp_path: Path) -> None:
+    content = random.Random(0).randbytes(300_000) + bytes(700_000)
+    packed = deflated(content)
+
+    def anew(writer: oci.LayerWriter) -> oci.Content:
+        writer.file("opt/before", b"x")
+        held = writer.file("opt/big", content, executable=True)
+        writer.file("opt/after", b"y")
+        return held
+
+    def kept(writer: oci.LayerWriter) -> oci.Content:
+        writer.file("opt/before", b"x")
+        held = writer.deflated("opt/big", packed, executable=True)
+        writer.file("opt/after", b"y")
+        return held
+
+    with (tmp_path / "held").open("wb") as one, (tmp_path / "other").open("wb") as other:
+        assert anew(oci.LayerWriter(one)) == kept(oci.LayerWriter(other))
+    made = written(tmp_path / "kept", kept)
+    assert made.diff_id == written(tmp_path / "anew", anew).diff_id
+    assert b"".join(packed.pieces) in (tmp_path / "kept").read_bytes()
+    assert entries(tmp_path / "kept") == entries(tmp_path / "anew")
+    assert made.diff_id == digest_bytes(gzip.decompress((tmp_path / "kept").read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crc": 1}, {"size": 9_999}, {"size": 10_001}, {"pieces": [b"\xff" * 100]},
+        {"pieces": [*deflated(b"a" * 10_000).pieces, b"more"]},
+        {"pieces": [b"".join(deflated(b"a" * 10_000).pieces)[:-1]]},
+    ],
+)  # fmt: skip
+def test_what_is_not_what_it_says_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    packed = msgspec.structs.replace(deflated(b"a" * 10_000), **change)
+    with pytest.raises(ValueError, match="opt/a is damaged"):
+        written(tmp_path / "layer", lambda writer: writer.deflated("opt/a", packed))
 
 
 @settings(max_examples=40, deadline=None)

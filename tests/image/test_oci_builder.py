@@ -25,7 +25,9 @@ from mlrepro_nb.connect import registry as door
 from mlrepro_nb.errors import MlreproError, ToolError, UsageError
 from mlrepro_nb.image.builders import Wanted, choose
 from mlrepro_nb.image.builders.oci import OciBuilder
-from mlrepro_nb.model import Image, Record, silent
+from mlrepro_nb.image.builders.oci._base import base
+from mlrepro_nb.image.supply.packages import WANTED
+from mlrepro_nb.model import Image, Record, Step, short, silent
 from mlrepro_nb.store import Store
 from tests.conftest import git
 from tests.image.conftest import put
@@ -107,6 +109,36 @@ def test_the_same_plan_gives_the_same_image_wherever_and_whenever(
              "LC_ALL": "C", "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert ended.stdout.strip() == first.manifest
+
+
+def test_what_was_prepared_is_not_made_again(
+    exact: Recorded, small: image.Plan, downloads: oci.Cache, tmp_path: Path
+) -> None:
+    _, store, _ = exact
+    builder = OciBuilder(oci.Cache(tmp_path / "cache"), downloads)
+    steps: list[str] = []
+
+    def report(step: Step) -> None:
+        steps.append(step.message)
+
+    builder.prepare(small, Wanted(), report)
+    assert any(step.startswith("unpacking") for step in steps)
+    steps.clear()
+    made = builder.build(small, Wanted(), store, report)
+    assert not any(step.startswith("unpacking") for step in steps)
+    assert made.id == build(small, store, oci.Cache(tmp_path / "other"), downloads).id
+
+
+def test_the_system_is_looked_for_in_the_base_image_alone(
+    exact: Recorded, small: image.Plan, downloads: oci.Cache, tmp_path: Path
+) -> None:
+    cache = oci.Cache(tmp_path / "cache")
+    made = build(small, exact[1], cache, downloads)
+    steps: list[str] = []
+    found = made.texts(WANTED, lambda step: steps.append(step.message))
+    assert "/var/lib/dpkg/status" in found
+    layers = [layer.digest for layer in base(small, downloads, silent).image.layers]
+    assert steps == [f"looking through layer {short(digest)}" for digest in layers]
 
 
 def test_a_change_of_code_makes_two_layers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import importlib.util
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -97,8 +99,6 @@ def test_the_record_lists_what_is_there_with_its_hash(tmp_path: Path) -> None:
     rows = csv.reader(io.StringIO(found[f"{SITE}/demo_pkg-1.0.dist-info/RECORD"][1].decode()))
     listed = {os.path.normpath(f"{SITE}/{name}"): (digest, size) for name, digest, size in rows}
     assert set(listed) == {p for p, (_, content) in found.items() if content and ".pyc" not in p}
-    import base64
-
     for path, (digest, size) in listed.items():
         if path.endswith("/RECORD"):
             continue
@@ -148,6 +148,59 @@ def test_what_built_a_local_wheel_is_left_out(tmp_path: Path) -> None:
     assert "/opt/local/bin/demo" in made[0][1]
 
 
+BIG = CONTENT | {
+    "pkg/library.so": "".join(f"{n:x}" for n in range(30_000)),
+    "pkg/long.py": "".join(f"A{n} = {n}\n" for n in range(8_000)),
+    "demo_pkg-1.0.data/scripts/program": "\x7fELF" + "".join(map(str, range(20_000))),
+}
+
+
+def compressed(folder: Path, level: int) -> Path:
+    """Return a wheel whose files are compressed."""
+    folder.mkdir()
+    with zipfile.ZipFile(folder / NAME, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        for name, text in BIG.items():
+            archive.writestr(name, text)
+    return folder / NAME
+
+
+def test_what_is_big_stays_compressed_as_the_wheel_has_it(tmp_path: Path) -> None:
+    path = compressed(tmp_path / "wheel", 9)
+    _, found = unpacked(path, _unpack.venv(SITE, VERSION))
+    assert found[f"{SITE}/pkg/library.so"] == (0o644, BIG["pkg/library.so"].encode())
+    program = BIG["demo_pkg-1.0.data/scripts/program"].encode()
+    assert found["/opt/venv/bin/program"] == (0o755, program)
+    assert f"{SITE}/pkg/__pycache__/long.{TAG}.pyc" in found
+    listed = found[f"{SITE}/demo_pkg-1.0.dist-info/RECORD"][1].decode()
+    layer = path.with_suffix(".layer").read_bytes()
+    for name in ("pkg/library.so", "pkg/long.py", "demo_pkg-1.0.data/scripts/program"):
+        content = BIG[name].encode()
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        assert packer.compress(content) + packer.flush() in layer
+        told = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        assert f"sha256={told},{len(content)}" in listed
+
+
+def test_how_a_local_wheel_was_compressed_does_not_count(tmp_path: Path) -> None:
+    # It is not pinned: which zlib the Python has that built it is this machine's affair.
+    made = [
+        unpacked(compressed(tmp_path / str(level), level), _unpack.local(VERSION))[0]
+        for level in (1, 9)
+    ]
+    assert made[0] == made[1]
+
+
+def test_a_damaged_wheel_is_refused(tmp_path: Path) -> None:
+    path = compressed(tmp_path / "wheel", 9)
+    with zipfile.ZipFile(path) as archive:
+        item = archive.getinfo("pkg/library.so")
+    content = bytearray(path.read_bytes())
+    content[item.header_offset + 60 + item.compress_size // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(MlreproError, match=r"can be installed: .*is damaged"):
+        unpacked(path, _unpack.venv(SITE, VERSION))
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -194,6 +247,32 @@ def test_bytecode_does_not_depend_on_what_was_compiled_before() -> None:
             want = compile(Path(path).read_bytes(), f"/opt/{Path(path).name}", "exec",
                            dont_inherit=True, optimize=0)  # fmt: skip
             assert code == want
+
+
+def test_bytecode_does_not_depend_on_the_module_compiled_just_before(tmp_path: Path) -> None:
+    # The compiler makes one constant of the two sets, unless their strings are interned already.
+    two, before = tmp_path / "two.py", tmp_path / "before.py"
+    two.write_text("""\
+def rejoin(nb):
+    for cell in nb.cells:
+        if cell.get('cell_type', None) == 'code':
+            for output in cell.get('outputs', []):
+                if output_type in {'execute_result', 'display_data'}:
+                    pass
+
+def split(nb):
+    for cell in nb.cells:
+        if cell.cell_type == 'code':
+            for output in cell.outputs:
+                if output.output_type in {'execute_result', 'display_data'}:
+                    pass
+""")
+    before.write_text("""\
+def downgrade(output):
+    if output['output_type'] in {'execute_result', 'display_data'}:
+        pass
+""")
+    assert compiled([before, two])[str(two)] == compiled([two])[str(two)]
 
 
 def test_bytecode_runs(tmp_path: Path) -> None:

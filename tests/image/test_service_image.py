@@ -79,6 +79,9 @@ def test_a_service_is_pushed_once_it_predicts_what_was_recorded_and_ends_in_orde
     class Spoils:
         key = "docker"
 
+        def prepare(self, *_: object) -> None:
+            pass
+
         def build(self, *_: object) -> EngineImage:
             return EngineImage(other, "docker")
 

@@ -7,6 +7,8 @@ from mlrepro_nb.connect.oci._cache import Cache, digest_of, full_disk, located
 from mlrepro_nb.connect.oci._layer import (
     COMPRESSOR,
     EPOCH,
+    Content,
+    Deflated,
     Layer,
     LayerWriter,
     check_compressor,
@@ -37,6 +39,8 @@ __all__ = [
     "LAYER",
     "MANIFEST",
     "Cache",
+    "Content",
+    "Deflated",
     "Descriptor",
     "Entry",
     "Image",

@@ -4,7 +4,8 @@ Every entry has the same date, root as its owner, and one of two permissions. Th
 tar is compressed as a series of gzip members (RFC 1952, 2.2) by one version of
 one implementation: zlib gives other bytes than zlib-ng or an accelerated zlib
 does, and nobody can tell which of them a Python has. libdeflate depends on its
-version alone, which is pinned and checked; it is also twice as fast.
+version alone, which is pinned and checked; it is also twice as fast. What comes
+compressed is not compressed again: it becomes a member as it is.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import hashlib
 import io
 import os
 import shutil
+import struct
 import tarfile
 import tempfile
+import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -39,6 +42,8 @@ part of what a layer is found by, and named on the image."""
 _LEVEL = 6
 _MEMBER = 1 << 20
 _BLOCK = 512
+_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+"""Of a gzip member that says no more than that it is one."""
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +54,22 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     diff_id: str
     """Of the tar itself."""
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file in a layer holds."""
+
+    sha256: bytes
+    size: int
+
+
+class Deflated(msgspec.Struct, frozen=True, kw_only=True):
+    """A file's content as it lies in an archive, compressed (RFC 1951)."""
+
+    pieces: Iterable[bytes]
+    size: int
+    """Of the content itself."""
+    crc: int
 
 
 def check_compressor() -> None:
@@ -130,21 +151,55 @@ class LayerWriter:
         """Add a symbolic link."""
         self._header(path, tarfile.SYMTYPE, 0o777, link=target)
 
-    def file(self, path: str, content: bytes | BinaryIO, *, executable: bool = False) -> None:
-        """Add a file."""
+    def file(self, path: str, content: bytes | BinaryIO, *, executable: bool = False) -> Content:
+        """Add a file and return what it holds."""
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         stream.seek(0, io.SEEK_END)
         size = stream.tell()
         stream.seek(0)
         self._header(path, tarfile.REGTYPE, 0o755 if executable else 0o644, size=size)
+        digest = hashlib.sha256()
         left = size
         while left:
             piece = stream.read(min(left, _MEMBER))
             if not piece:
                 raise OSError(f"{path} was cut short while it was read")
+            digest.update(piece)
             self._write(piece)
             left -= len(piece)
         self._write(b"\0" * (-size % _BLOCK))
+        return Content(sha256=digest.digest(), size=size)
+
+    def deflated(self, path: str, content: Deflated, *, executable: bool = False) -> Content:
+        """Add a file that is compressed already, which is not done again.
+
+        Only where its very bytes are pinned: another compressor's are another layer.
+
+        Raises
+        ------
+        ValueError
+            It is not what it is said to be. What was written is of no use then.
+        """
+        size = content.size
+        self._header(path, tarfile.REGTYPE, 0o755 if executable else 0o644, size=size)
+        self.flush()
+        inflate, digest, crc, left = zlib.decompressobj(-zlib.MAX_WBITS), hashlib.sha256(), 0, size
+        self._put(_HEAD)
+        try:
+            for piece in content.pieces:
+                self._put(piece)
+                plain = inflate.decompress(piece)
+                digest.update(plain)
+                self._plain.update(plain)
+                crc = zlib.crc32(plain, crc)
+                left -= len(plain)
+        except zlib.error as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        if not inflate.eof or inflate.unused_data or left or crc != content.crc:
+            raise ValueError(f"{path} is damaged")
+        self._put(struct.pack("<II", crc, size & 0xFFFFFFFF))
+        self._write(b"\0" * (-size % _BLOCK))
+        return Content(sha256=digest.digest(), size=size)
 
     def _header(self, path: str, kind: bytes, mode: int, *, size: int = 0, link: str = "") -> None:
         entry = tarfile.TarInfo(path)
@@ -161,7 +216,9 @@ class LayerWriter:
             del self._waiting[:_MEMBER]
 
     def _pack(self, data: bytes) -> None:
-        packed = bytes(self._compress(data, _LEVEL))
+        self._put(bytes(self._compress(data, _LEVEL)))
+
+    def _put(self, packed: bytes) -> None:
         self._packed.update(packed)
         self._file.write(packed)
         self.size += len(packed)
@@ -177,9 +234,7 @@ class LayerWriter:
         self.flush()
         with segment.open("rb") as file:
             while packed := file.read(_MEMBER):
-                self._packed.update(packed)
-                self._file.write(packed)
-                self.size += len(packed)
+                self._put(packed)
         # Again, from the start: the digest of what is inside.
         with gzip.open(segment, "rb") as plain:
             while piece := plain.read(_MEMBER):

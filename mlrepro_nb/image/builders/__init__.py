@@ -68,7 +68,7 @@ class Built(Protocol):
         """Run it without a network and return how it ended."""
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
-        """Return those small text files in it whose absolute path matches, as far as known."""
+        """Return those small text files of its system whose absolute path matches, if known."""
 
     def name(
         self, names: Sequence[str], report: Report, artifacts: Sequence[Artifact] = ()
@@ -88,6 +88,9 @@ class Builder(Protocol):
 
     def check(self, wanted: Wanted) -> None:
         """Raise what is known to be in the way, before anything is done."""
+
+    def prepare(self, plan: Plan, wanted: Wanted, report: Report) -> None:
+        """Make what the plan's files say nothing of, where that is kept for `build` to find."""
 
     def build(self, plan: Plan, wanted: Wanted, store: Store, report: Report) -> Built:
         """Make the image."""

@@ -26,19 +26,22 @@ class BuiltImage:
         What, besides the plan, its digest depends on.
     below
         The layers of its base image.
+    above
+        Layers that have nothing of the operating system: none of its files is looked for there.
     origin
         Repository that the base image was pulled from, ``registry/name``.
     """
 
     def __init__(
         self, image: oci.Image, caches: Sequence[oci.Cache], wanted: Wanted, *, toolchain: str,
-        below: Container[str] = (), origin: str | None = None,
+        below: Container[str] = (), above: Container[str] = (), origin: str | None = None,
     ) -> None:  # fmt: skip
         self.image = image
         self.toolchain = toolchain
         self._caches = tuple(caches)
         self._wanted = wanted
         self._below = below
+        self._above = above
         self._origin = origin
 
     @property
@@ -75,10 +78,10 @@ class BuiltImage:
         return docker.run(self._load((), report), report=report)
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
-        """Return those small text files in it whose absolute path matches."""
+        """Return those small text files of its operating system whose absolute path matches."""
         cache = self._caches[0]
         layers = []
-        for layer in self.image.layers:
+        for layer in (found for found in self.image.layers if found.digest not in self._above):
             about = {"texts": 1, "layer": layer.digest, "wanted": wanted.pattern}
             noted = cache.note(about)
             if noted is None and (path := self.blob(layer.digest)) is not None:

@@ -73,6 +73,14 @@ class DockerBuilder:
         if isinstance(kit, str) or wanted.load or wanted.test or not (wanted.push or archive):
             docker.engine()
 
+    def prepare(self, plan: Plan, wanted: Wanted, report: Report) -> None:
+        """Make the dependencies, where that is not the engine's own work."""
+        if plan.base_layout or not isinstance(repeatable(), buildkit.BuildKit):
+            return
+        with contextlib.suppress(NeedsEngineError), oci.full_disk(self.cache.root):
+            oci.check_compressor()
+            below(plan, wanted, self.cache, self.downloads, report)
+
     def build(
         self,
         plan: Plan,

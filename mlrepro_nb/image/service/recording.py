@@ -7,6 +7,7 @@ is not so, and with 5 where the model cannot be recorded; standard output says w
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import sys
@@ -25,6 +26,8 @@ def main() -> int:
     wrong = drift(wanted["python"], wanted["distributions"])
     if wrong:
         return _end(OTHER, wrong)
+    # Imports make millions of objects that stay: looking for garbage among them is a tenth of it.
+    gc.disable()
     from mlrepro_nb.connect.mlflow_serving import ScoringError, ServedModel, serving_example
     from mlrepro_nb.image.service import payload, predictions
     from mlrepro_nb.image.service.signature import RefusedError, signature
@@ -37,6 +40,7 @@ def main() -> int:
     if len(encoded) > predictions.LARGEST:
         return _end(NOT_RECORDED, f"its input example has {len(encoded) >> 20} MiB")
     model = ServedModel(folder)
+    gc.enable()
     try:
         data = payload.read(encoded, payload.JSON, signature(model.inputs))
         first = predictions.of(body, model.score(data, payload.JSON).content, model.outputs)

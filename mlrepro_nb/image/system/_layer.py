@@ -12,6 +12,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from mlrepro_nb.connect import debian, glibc, oci
 from mlrepro_nb.image import _platforms
 from mlrepro_nb.image._plan import Plan
@@ -44,7 +46,8 @@ def packages(plan: Plan, downloads: oci.Cache, cache: oci.Cache, report: Report)
     def write(writer: oci.LayerWriter) -> None:
         _Tree(writer, base).all(plan.packages, files)
 
-    return layer("packages of the operating system", about, cache, write)
+    made = layer("packages of the operating system", about, cache, write)
+    return msgspec.structs.replace(made, system=True)
 
 
 class _Tree:

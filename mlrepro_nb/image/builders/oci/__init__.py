@@ -54,6 +54,11 @@ class OciBuilder:
         if wanted.load or wanted.test:
             docker.engine()
 
+    def prepare(self, plan: Plan, wanted: Wanted, report: Report) -> None:
+        """Make the layers of the dependencies."""
+        with oci.full_disk(self.cache.root):
+            _dependencies(plan, wanted, self.cache, self.downloads, report)
+
     def build(self, plan: Plan, wanted: Wanted, store: Store, report: Report) -> BuiltImage:
         """Make the image in the cache."""
         with oci.full_disk(self.cache.root):
@@ -61,9 +66,10 @@ class OciBuilder:
             made = (*made, *project(plan, self.cache, store, report))
             image = _kept(compose(plan, found, made), self.cache)
             self.cache.sweep()
-        below = frozenset(layer.digest for layer in found.image.layers)
         return BuiltImage(
-            image, (self.cache, self.downloads), wanted, toolchain=builder(plan), below=below,
+            image, (self.cache, self.downloads), wanted, toolchain=builder(plan),
+            below=frozenset(layer.digest for layer in found.image.layers),
+            above=frozenset(m.layer.digest for m in made if not m.system),
             origin=None if plan.base_layout else registry.parse(plan.base).name,
         )  # fmt: skip
 

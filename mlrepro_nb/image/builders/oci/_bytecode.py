@@ -4,7 +4,9 @@ The compiler of one version of CPython gives one code object for one source. How
 `marshal` writes that depends on the process too: on whether anyone else holds a
 string just then (before 3.11), and on whether a string of one character was ever
 interned. So every string is held here while it is written, and those of one
-character are interned before anything is compiled.
+character are interned before anything is compiled. What the compiler itself makes of
+a set of strings depends on whether they are interned already: nothing of a module is
+left when the next one is compiled.
 
 A child of exactly the record's version compiles, found among this machine's
 interpreters (or fetched by uv, which knows its digest). There is no fallback to
@@ -24,11 +26,12 @@ from mlrepro_nb.connect import interpreters
 from mlrepro_nb.errors import MlreproError, NeedsEngineError, ToolError
 from mlrepro_nb.model import Report, Step
 
-FORMAT = 1
+FORMAT = 2
 
 CHILD = r"""
-import importlib.util, marshal, struct, sys, types, warnings
+import gc, importlib.util, marshal, struct, sys, types, warnings
 warnings.simplefilter("ignore")
+gc.disable()  # code has no cycles
 for number in range(256):
     sys.intern(chr(number))
 read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
@@ -44,21 +47,24 @@ def held(code):
         elif isinstance(found, slice):
             waiting.extend((found.start, found.stop, found.step))
         elif isinstance(found, types.CodeType):
-            waiting += [found.co_consts, found.co_names, found.co_varnames, found.co_freevars,
-                        found.co_cellvars, found.co_filename, found.co_name,
-                        getattr(found, "co_qualname", "")]
+            waiting.extend(found.co_consts)
+            for names in (found.co_names, found.co_varnames, found.co_freevars, found.co_cellvars):
+                strings.extend(names)
+            strings += [found.co_filename, found.co_name, getattr(found, "co_qualname", "")]
     return strings
 
-while head := read(8):
-    name, size = struct.unpack("<II", head)
-    name, source = read(name).decode("utf-8", "surrogateescape"), read(size)
+def compiled(name, source):
     try:
         code = compile(source, name, "exec", dont_inherit=True, optimize=0)
         strings = held(code)
-        made = (importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
+        return (importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
                 + importlib.util.source_hash(source) + marshal.dumps(code))
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
-        made = b""
+        return b""
+
+while head := read(8):
+    name, size = struct.unpack("<II", head)
+    made = compiled(read(name).decode("utf-8", "surrogateescape"), read(size))
     write(struct.pack("<I", len(made)) + made)
     sys.stdout.buffer.flush()
 """

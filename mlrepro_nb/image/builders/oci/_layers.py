@@ -73,15 +73,15 @@ def dependencies(
     # Only here: it imports what the plan imports of this package.
     from mlrepro_nb.image.system import packages
 
-    made = [
-        *([packages(plan, downloads, cache, report)] if plan.packages else []),
-        skeleton(plan, facts, cache),
-        *_lab(plan, facts, lab, downloads, cache, report),
-        *_distributions(plan, place, wheels, downloads, cache, report),
-    ]
-    if plan.local:
-        made.append(_locals(plan, cache, report))
-    return tuple(made)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        own = pool.submit(_locals, plan, cache, report) if plan.local else None
+        return (
+            *([packages(plan, downloads, cache, report)] if plan.packages else []),
+            skeleton(plan, facts, cache),
+            *_lab(plan, facts, lab, downloads, cache, report),
+            *_distributions(plan, place, wheels, downloads, cache, report),
+            *([own.result()] if own else []),
+        )
 
 
 def _lab(
@@ -172,9 +172,7 @@ def _distributions(
             key = {**about, "wheel": [wheel.filename, wheel.digest]}
             return layer(wheel.distribution, key, cache, lambda writer: contents(wheel, writer))
 
-        def one(wheel: Wheel) -> Made | _Piece:
-            if wheel.distribution in alone:
-                return alone_in(wheel)
+        def piece(wheel: Wheel) -> _Piece:
             key = {**about, "wheel": [wheel.filename, wheel.digest]}
             return _piece(key, cache, lambda writer: contents(wheel, writer))
 
@@ -182,27 +180,25 @@ def _distributions(
         ordered = sorted(wheels, key=lambda w: (-w.size, w.distribution))
         pool = ThreadPoolExecutor(max_workers=_WORKERS)
         try:
-            results = dict(
-                zip((w.distribution for w in ordered), pool.map(one, ordered), strict=True)
-            )
+            # Pieces before layers: they are joined while those are made.
+            parts = {w: pool.submit(piece, w) for w in ordered if w.distribution not in alone}
+            layers = {w: pool.submit(alone_in, w) for w in ordered if w.distribution in alone}
+            pieces: list[_Piece] = []
+            later: list[Wheel] = []
+            taken: set[str] = set()
+            for wheel in (w for w in wheels if w in parts):
+                part = parts[wheel].result()
+                if taken.isdisjoint(part.paths):
+                    pieces.append(part)
+                    taken.update(part.paths)
+                else:
+                    # Two distributions with one file: as pip would have it, the later one's stays.
+                    later.append(wheel)
+            joined = [_joined(pieces, cache)] if pieces else []
+            made = [layers[w].result() for w in wheels if w in layers]
         finally:
             pool.shutdown(cancel_futures=True)
-        made: list[Made] = []
-        pieces: list[_Piece] = []
-        later: list[Made] = []
-        taken: set[str] = set()
-        for wheel in wheels:
-            result = results[wheel.distribution]
-            if isinstance(result, Made):
-                made.append(result)
-            elif taken.isdisjoint(result.paths):
-                pieces.append(result)
-                taken.update(result.paths)
-            else:
-                # Two distributions with one file: as pip would have it, the later one's stays.
-                later.append(alone_in(wheel))
-    joined = [_joined(pieces, cache)] if pieces else []
-    return [*made, *joined, *later]
+        return [*made, *joined, *map(alone_in, later)]
 
 
 def _piece(

@@ -19,7 +19,7 @@ from mlrepro_nb.image._configuration import (
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders.oci._base import Facts
 
-FORMAT = 1
+FORMAT = 2
 """Of how layers are laid out. Another one is another digest for the same plan."""
 
 Write = Callable[[oci.LayerWriter], object]
@@ -30,6 +30,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     layer: oci.Layer
+    system: bool = False
+    """Whether there are files of the operating system in it."""
 
 
 def layer(title: str, about: Any, cache: oci.Cache, write: Write) -> Made:

@@ -8,11 +8,11 @@ scripts start the image's interpreter.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import posixpath
 import re
 import stat
+import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Compile = Callable[[str, bytes], "bytes | None"]
 
 _INSTALLER = b"mlrepro-nb\n"
+_WORTH = 64 << 10
+"""Bytes from which a file stays compressed as the wheel has it: it takes the longest. Smaller
+ones are packed together, which makes them smaller yet."""
+_PIECE = 64 << 10
 _GENERATOR = re.compile(rb"^Generator: .*$", re.MULTILINE)
 
 
@@ -44,7 +48,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     environment: str = VENV
     """Whose interpreter the scripts start."""
     local: bool = False
-    """Whether it was built here: then what built it is left out."""
+    """Whether it was built here: then what built it is left out, and how that compressed it."""
 
     def folder(self, scheme: str, distribution: str) -> str:
         """Return the folder of one of the wheel's schemes."""
@@ -99,6 +103,32 @@ def unpack(
     return tuple(target.paths)
 
 
+class _Member(io.BufferedReader):
+    """A file of a wheel."""
+
+    def __init__(self, archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> None:
+        super().__init__(archive.open(item))  # type: ignore[arg-type]
+        self._archive, self._item = archive, item
+
+    def deflated(self) -> oci.Deflated | None:
+        """Return it as it is compressed; None where it is not, or not worth it."""
+        item = self._item
+        if item.compress_type != zipfile.ZIP_DEFLATED or item.file_size < _WORTH:
+            return None
+        return oci.Deflated(pieces=self._pieces(), size=item.file_size, crc=item.CRC)
+
+    def _pieces(self) -> Iterator[bytes]:
+        with open(str(self._archive.filename), "rb") as file:
+            # The local header: it may hold other extra fields than the directory's.
+            file.seek(self._item.header_offset)
+            name, extra = struct.unpack_from("<HH", file.read(30), 26)
+            file.seek(name + extra, io.SEEK_CUR)
+            left = self._item.compress_size
+            while left and (piece := file.read(min(left, _PIECE))):
+                left -= len(piece)
+                yield piece
+
+
 def _source(filename: str, archive: zipfile.ZipFile) -> Any:
     from installer.sources import WheelFile, WheelSource
     from installer.utils import parse_wheel_filename
@@ -117,8 +147,8 @@ def _source(filename: str, archive: zipfile.ZipFile) -> Any:
                     continue  # bytecode of whoever built the wheel
                 mode = item.external_attr >> 16
                 runs = bool(mode and stat.S_ISREG(mode) and mode & 0o111)
-                with archive.open(item) as stream:
-                    yield (item.filename, "", ""), stream, runs  # type: ignore[misc]
+                with _Member(archive, item) as stream:
+                    yield (item.filename, "", ""), stream, runs
 
     return Source()
 
@@ -165,16 +195,26 @@ def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile 
                 raise ValueError(f"it writes to {path}, outside of its folder")
             if where in self.paths:
                 return self.paths[where]  # an entry point and a script of one name
-            python = scheme in ("purelib", "platlib") and where.endswith(".py")
-            content = io.BytesIO(stream.read()) if python else oci.spooled(stream)
-            writer.parents(where.lstrip("/"), place.root.lstrip("/"))
-            writer.file(where.lstrip("/"), content, executable=executable)
-            entry = self.paths[where] = RecordEntry(
-                path, Hash("sha256", _hash(content)), content.tell()
+            compiled = (
+                compiler is not None
+                and scheme in ("purelib", "platlib")
+                and where.endswith(".py")
+                and not re.search(NOT_COMPILED, where)
             )
-            if python and compiler is not None and not re.search(NOT_COMPILED, where):
-                assert isinstance(content, io.BytesIO)
-                made = compiler(where, content.getvalue())
+            source = stream.read() if compiled else None
+            writer.parents(where.lstrip("/"), place.root.lstrip("/"))
+            packed = stream.deflated() if isinstance(stream, _Member) and not place.local else None
+            if packed is not None:
+                held = writer.deflated(where.lstrip("/"), packed, executable=executable)
+            else:
+                content = oci.spooled(stream) if source is None else source
+                held = writer.file(where.lstrip("/"), content, executable=executable)
+            entry = self.paths[where] = RecordEntry(
+                path, Hash("sha256", _encoded(held.sha256)), held.size
+            )
+            if source is not None:
+                assert compiler is not None
+                made = compiler(where, source)
                 if made is not None:
                     kept = _bytecode.cached_name(where, place.python)
                     writer.parents(kept.lstrip("/"), place.root.lstrip("/"))
@@ -196,9 +236,5 @@ def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile 
     return Target()
 
 
-def _hash(content: BinaryIO) -> str:
-    found = hashlib.sha256()
-    content.seek(0)
-    while piece := content.read(1 << 20):
-        found.update(piece)
-    return base64.urlsafe_b64encode(found.digest()).rstrip(b"=").decode("ascii")
+def _encoded(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
