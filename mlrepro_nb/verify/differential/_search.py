@@ -132,8 +132,10 @@ class _Search:
             for cell in other:
                 moved.setdefault(cell, []).append(suspect)
         doubtful = {cell for cell, found in moved.items() if len(found) == len(left)}
-        if doubtful and self.budget.allows():
-            again = self._run(everything, "whether nothing else is left to chance")
+        # What moves whatever is let go hangs on something else, unless it stands still as a whole.
+        if doubtful:
+            why = "whether nothing else is left to chance"
+            again = self._run(everything, why) if self.budget.allows() else None
             still = self._agree(base, again, frozenset(doubtful))
             moved = {c: found for c, found in moved.items() if c not in doubtful or c in still}
         for cell, found in sorted(moved.items()):
