@@ -255,6 +255,27 @@ def build() -> list[Fault]:
     add("local-edit/attribute-gone", cells, ("local-edit", 0), files=before,
         after={"helpers.py": "def tidy(s):\n    return s.strip()\n"})  # fmt: skip
 
+    # --- keywords and behaviour that libraries dropped; the stored outputs are of their time
+    for name, source, pre in (
+        (
+            "keyword-of-a-function",
+            "pd.read_csv('penguins.csv', error_bad_lines=False).head(2)",
+            "import pandas as pd; _r = pd.read_csv; "
+            "pd.read_csv = lambda p, error_bad_lines=True, **k: _r(p, **k)",
+        ),
+        (
+            "numbers-alone",
+            "pd.read_csv('penguins.csv').assign(sex='m').groupby('species').mean()",
+            "import pandas as pd; _r = pd.read_csv\n"
+            "class Frame(pd.DataFrame):\n"
+            "    _constructor = property(lambda s: Frame)\n"
+            "    def groupby(self, by): return super().groupby(by)[['bill', 'mass']]\n"
+            "pd.read_csv = lambda p: Frame(_r(p))",
+        ),
+    ):
+        cells = ["import pandas as pd", source]
+        add(f"api-change/{name}", cells, ("api-change", 1), prelude=pre)
+
     # --- undeclared-dependency
     stub = ("import sys, types\nfor _n in ('catboost', 'Bio', 'skimage', 'skimage.filters'):\n"
             "    sys.modules[_n] = types.ModuleType(_n)\nsys.modules['Bio'].__version__ = '4'\n"

@@ -31,8 +31,9 @@ def _restore():
     for key in set(pandas.DataFrame.__dict__) - set(_before["df"]):
         delattr(pandas.DataFrame, key)
     os.environ.clear(); os.environ.update(_before["env"])
-    for name in [n for n in sys.modules if n in ("xgboost", "cv2", "skimage", "skimage.filters")]:
-        del sys.modules[name]
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("xgboost", "cv2", "skimage", "google", "helpers"):
+            del sys.modules[name]
 """
 
 

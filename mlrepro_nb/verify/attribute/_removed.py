@@ -28,7 +28,7 @@ _BY_VERSION: dict[tuple[str, str], str] = {
         "DataFrame.append Series.append DataFrame.iteritems Series.iteritems DataFrame.lookup"
         " DataFrame.mad Series.mad DataFrame.tshift DataFrame.slice_shift Series.slice_shift"
         " pandas.Int64Index pandas.UInt64Index pandas.Float64Index pandas.datetime"
-        " Series.is_monotonic Index.is_monotonic pandas.util.testing pandas.np"
+        " numeric_only Series.is_monotonic Index.is_monotonic pandas.util.testing pandas.np"
     ),
     ("scikit-learn", "0.19.2"): (
         "sklearn.cross_validation sklearn.grid_search sklearn.learning_curve sklearn.lda"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from mlrepro_nb.dataflow import dotted
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import recorded
 from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_reason
@@ -172,7 +174,8 @@ def changed_interface(case: Case, index: int, ename: str, evalue: str, trace: st
             return _changed_interface(
                 case, index, f"{owner}.{found[3]}", module or owner, evalue[:200]
             )
-    if ename == "TypeError" and re.search(
+    # Matplotlib says it with an AttributeError, of the class that it hands the keyword to.
+    if ename in ("TypeError", "AttributeError") and re.search(
         r"unexpected keyword argument|takes (?:no|from|\d+) .*positional|missing \d+ required"
         r"|got multiple values", evalue,
     ):  # fmt: skip
@@ -180,12 +183,19 @@ def changed_interface(case: Case, index: int, ename: str, evalue: str, trace: st
         name = called[1].split(".")[0] if called else ""
         if any(name in cell.defines and name not in cell.imports for cell in case.flow.cells):
             return None
-        module = _library(trace) or _mentioned(case, index, name) or (
-            _module_of_class(case, name) if name[:1].isupper() else None
-        )  # fmt: skip
+        module = (
+            _library(trace)
+            or _called(case, index, called[1] if called else "")
+            or _mentioned(case, index, name)
+            or (_module_of_class(case, name) if name[:1].isupper() else None)
+        )
         if module:
             return _changed_interface(case, index, called[1] if called else module, module,
                                       evalue[:200])  # fmt: skip
+    if _library(trace) == "pandas" and _NOT_NUMBERS.search(evalue) and (
+        _REDUCTION.search(case.cells[index].source)
+    ):  # fmt: skip
+        return _changed_interface(case, index, "numeric_only", "pandas", evalue[:200])
     if re.search(r"(?:was|has been|were) (?:removed|deprecated)|no longer support|deprecated since"
                  r"|is not supported anymore|expired", evalue):  # fmt: skip
         module = _library(trace)
@@ -195,6 +205,15 @@ def changed_interface(case: Case, index: int, ename: str, evalue: str, trace: st
     module = _library(trace)
     return recorded.version_drift(case, index, module) if module else None
 
+
+_NOT_NUMBERS = re.compile(
+    r"does not support operation|agg function failed"
+    r"|[Cc]ould not convert (?:string )?.* to (?:numeric|float)", re.DOTALL,
+)  # fmt: skip
+_REDUCTION = re.compile(
+    r"\.(?:mean|median|sum|std|var|sem|skew|min|max|prod|corr|cov|quantile)\((?![^)]*numeric_only)"
+)
+"""What pandas took of the columns of numbers alone until 2.0, of its own accord."""
 
 _REFUSED = re.compile(
     r"\b(?:not (?:an? )?(?:valid|supported|recogni[sz]ed|understood|available|allowed|known)"
@@ -362,6 +381,20 @@ def _home_of_class(case: Case, name: str) -> str | None:
                     continue
                 if name in text and defines.search(text):
                     return root
+    return None
+
+
+def _called(case: Case, index: int, name: str) -> str | None:
+    """Return the library of a function of that name that a cell calls."""
+    tree = case.flow.by_index[index].tree
+    last = name.rpartition(".")[2]
+    for node in ast.walk(tree) if tree is not None and last else ():
+        full = case.flow.resolve(dotted(node.func) or "") if isinstance(node, ast.Call) else ""
+        root, _, rest = full.partition(".")
+        if rest.rpartition(".")[2] == last and any(
+            root == value.partition(".")[0] for c in case.flow.cells for value in c.imports.values()
+        ):
+            return root
     return None
 
 
