@@ -31,8 +31,9 @@ def _restore():
     for key in set(pandas.DataFrame.__dict__) - set(_before["df"]):
         delattr(pandas.DataFrame, key)
     os.environ.clear(); os.environ.update(_before["env"])
-    for name in list(sys.modules):
-        if name.split(".")[0] in ("xgboost", "cv2", "skimage", "google", "helpers"):
+    for name, module in list(sys.modules.items()):
+        planted = getattr(module, "__spec__", None) is None and name not in ("__main__", "_planted")
+        if planted and name not in _modules or name == "helpers":
             del sys.modules[name]
 """
 

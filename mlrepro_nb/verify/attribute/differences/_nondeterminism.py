@@ -6,6 +6,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 
 import msgspec
 
@@ -35,6 +36,8 @@ _CAUSE_OF = {
 _TOKEN = re.compile(r"\d[\d.]*|\w+")
 _FEW = 5
 """Digits of what runs may show by chance twice, or five times."""
+_ROWS = 500
+"""Of which a rate may be."""
 
 
 def may_be_nondeterministic(case: Case, index: int) -> bool:
@@ -73,7 +76,16 @@ def _room(before: str, after: str) -> int:
     """Return about how many digits it takes to tell what differs; a word is one of ten."""
     known = Counter(_TOKEN.findall(before))
     new = Counter(_TOKEN.findall(after)) - known
-    return sum(sum(map(str.isdigit, token)) or 1 for token in new.elements())
+    return sum(map(_digits, new.elements()))
+
+
+def _digits(token: str) -> int:
+    if re.fullmatch(r"0\.\d+", token):
+        # A rate of few: 0.9666666666666667 is 29 of 30.
+        rate = Fraction(float(token)).limit_denominator(_ROWS)
+        if abs(float(rate) - float(token)) < 1e-12:
+            return len(str(rate.denominator))
+    return sum(map(str.isdigit, token)) or 1
 
 
 def nondeterminism(case: Case, index: int) -> Cause | None:
