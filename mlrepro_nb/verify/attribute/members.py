@@ -99,7 +99,7 @@ def _made_by_none(case: Case, index: int, name: str) -> Cause | None:
 
 
 def made_by(cell: Cell) -> frozenset[str]:
-    """Return the names of columns, keys and attributes that a cell may make."""
+    """Return the names of columns, keys and attributes that a cell makes, as far as is seen."""
     return frozenset(_made(cell.tree)) if cell.tree is not None else frozenset()
 
 
@@ -109,26 +109,44 @@ def _made(tree: ast.AST) -> Iterator[str]:
             yield from _strings(node.slice)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.attr
-        elif isinstance(node, ast.Dict):
-            for part in (*node.keys, *node.values):
-                yield from _strings(part)
+        elif isinstance(node, ast.Assign):
+            yield from _keys(node.value)
+            if any(getattr(target, "attr", "") == "columns" for target in node.targets):
+                yield from _strings(node.value)
         elif isinstance(node, ast.ClassDef):
             yield from (n.name for n in node.body if isinstance(n, ast.FunctionDef))
         elif isinstance(node, ast.Call):
             yield from _by_call(node)
 
 
+_FILLED = frozenset({"DataFrame", "Series", "dict", "from_dict", "from_records", "set_axis"})
+"""What is given its keys or columns: what `drop`, `agg` and others are given is there already."""
+
+
 def _by_call(node: ast.Call) -> Iterator[str]:
-    called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-    plain = node.func.id if isinstance(node.func, ast.Name) else ""
-    if called in ("insert", "rename", "setdefault") or plain == "setattr":
+    called = getattr(node.func, "attr", "") or getattr(node.func, "id", "")
+    if called in ("insert", "setdefault", "setattr"):
         for argument in node.args:
             yield from _strings(argument)
+    if called in (*_FILLED, "update"):
+        for argument in node.args:
+            yield from _keys(argument)
     for keyword in node.keywords:
-        if keyword.arg and (called in ("assign", "agg", "aggregate", "update") or plain == "dict"):
+        if keyword.arg and called in ("assign", "agg", "aggregate", "update", "dict"):
             yield keyword.arg
-        if keyword.arg in ("columns", "names", "name", "value_name", "var_name", "index"):
+        if keyword.arg in ("names", "name", "value_name", "var_name") or (
+            keyword.arg == "columns" and called in _FILLED
+        ):
             yield from _strings(keyword.value)
+        if called == "rename" and isinstance(keyword.value, ast.Dict):
+            for new in keyword.value.values:
+                yield from _strings(new)
+
+
+def _keys(node: ast.AST) -> Iterator[str]:
+    for part in (node, *getattr(node, "elts", ())):
+        for key in part.keys if isinstance(part, ast.Dict) else ():
+            yield from _strings(key)
 
 
 def _strings(node: ast.AST | None) -> Iterator[str]:
