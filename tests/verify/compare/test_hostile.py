@@ -5,12 +5,16 @@ Times are not held to a bound here: with a pattern that is not linear these test
 """
 
 import base64
+import builtins
 import io
 import random
 import struct
 import zlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageFilter
 
 from mlrepro_nb.verify.compare import (
     Context,
@@ -22,7 +26,8 @@ from mlrepro_nb.verify.compare import (
     compare_text,
     without_noise,
 )
-from mlrepro_nb.verify.compare.picture._png import decode_png
+from mlrepro_nb.verify.compare.picture._compare import _around
+from mlrepro_nb.verify.compare.picture._png import decode_png, drawn_chunks, same_rows
 
 N = 20_000
 TEXTS = {
@@ -164,24 +169,60 @@ def test_decompression_bombs():
         decode_png(one)
 
 
-def test_pictures_are_read_without_pillow(monkeypatch):
-    import builtins
+@pytest.fixture
+def without(monkeypatch):
+    """Return what makes a package one that is not installed."""
 
-    from PIL import Image
+    def hidden(package):
+        real = builtins.__import__
+        monkeypatch.setattr(
+            builtins, "__import__",
+            lambda name, *a, **k: (_ for _ in ()).throw(ImportError()) if name == package
+            else real(name, *a, **k),
+        )  # fmt: skip
 
-    def picture(colour, **options):
-        file = io.BytesIO()
-        Image.new("RGB", (5, 4), colour).save(file, "PNG", **options)
-        return encoded(file.getvalue())
+    return hidden
 
+
+def picture(colour, **options):
+    file = io.BytesIO()
+    Image.new("RGB", (5, 4), colour).save(file, "PNG", **options)
+    return encoded(file.getvalue())
+
+
+@pytest.mark.parametrize("package", ["PIL", "deflate", "none"])
+def test_pictures_are_read_without(package, without):
     one, again, other = picture((1, 2, 3)), picture((1, 2, 3), compress_level=0), picture("white")
-    real = builtins.__import__
-    monkeypatch.setattr(
-        builtins, "__import__",
-        lambda name, *a, **k: (_ for _ in ()).throw(ImportError()) if name == "PIL" else real(name, *a, **k),
-    )  # fmt: skip
+    without(package)
     assert compare_images(one, again).level == "within-tolerance"
     found = compare_images(one, other)
     assert found.level == "different"
     assert decode_png(found.picture).width == 5
     assert compare_images(one, encoded(b"GIF89a")).level == "different"
+
+
+@pytest.mark.parametrize("package", ["deflate", "none"])
+def test_rows_are_the_same_only_where_both_can_be_read(package, without):
+    rows = b"\0" + b"\1" * 6 + b"\0" + b"\2" * 6
+    without(package)
+
+    def same(one, other):
+        return same_rows(*(drawn_chunks(png(2, 2, body)) for body in (one, other)))
+
+    packed = [zlib.compress(rows, level) for level in (0, 9)]
+    assert same(*packed)
+    # The checksum at its end is what the first one says of itself, and it is wrong.
+    assert not same(packed[0], packed[1][:-9] + b"\0" * 5 + packed[0][-4:])
+    assert not same(*(body[:-1] for body in packed))
+    assert not same(*(zlib.compress(rows * 9, level) for level in (0, 9)))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["L", "RGB"]), st.data())
+def test_the_darkest_and_lightest_around_a_pixel_are_those_of_pillow(width, height, mode, data):
+    size = width * height * len(mode)
+    some = Image.frombytes(mode, (width, height), data.draw(st.binary(min_size=size, max_size=size)))
+    for chosen, rank in (
+        (ImageChops.darker, ImageFilter.MinFilter), (ImageChops.lighter, ImageFilter.MaxFilter),
+    ):  # fmt: skip
+        assert _around(some, chosen).tobytes() == some.filter(rank(3)).tobytes()

@@ -55,6 +55,22 @@ def test_tolerances():
     assert compare_text("1.000", "1.001").level == "different"
 
 
+def test_floats_that_are_spelled_in_any_way():
+    for before, after in (
+        ("1.5", "1.5000000000000002"), ("5.", "5.000000000000001"), (".5", ".5000000000000001"),
+        ("+1.5", "+1.5000000000000002"), ("1_0.5", "1_0.500000000000002"), ("1.5,2", "1.5,2"),
+    ):  # fmt: skip
+        text = "\n".join(f"{{0}} {i}.25 {{0}}" for i in range(40))
+        found = compare_text(text.format(before), text.format(after))
+        assert found.level != "different", (before, found)
+        assert compare_text(text.format(before), text.format(9.5)).level == "different"
+    # Commas within words: three numbers on both sides, of which the second is another's.
+    assert compare_text("1.5,2 3.5", "1.5 2,3.5").level == "different"
+    assert compare_text("x\n1.5 2.5 7", "x\n1.5 2.5 8").level == "different"
+    assert compare_text("1.0", "2.0", Context(rtol=0, atol=1)).level == "within-tolerance"
+    assert compare_text("1.0", "1.0000000001", Context(rtol=1e-12)).level == "different"
+
+
 def test_what_differs_is_shown_with_its_row_and_column():
     found = compare_text(FRAME.format(p="2.25"), FRAME.format(p="2.35"))
     assert found.before == "row 1, column price: 2.25"

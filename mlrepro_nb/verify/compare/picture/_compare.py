@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Any
 
 from mlrepro_nb.verify.compare._difference import (
@@ -16,12 +17,11 @@ from mlrepro_nb.verify.compare._difference import (
 )
 from mlrepro_nb.verify.compare.picture._png import (
     LARGEST,
-    Chunks,
     Pixels,
     decode_png,
     drawn_chunks,
     encode_png,
-    inflated,
+    same_rows,
 )
 
 _STEP = 24
@@ -50,7 +50,8 @@ def compare_images(before: str, after: str, context: Context = PLAIN) -> Differe
     one, other = _bytes(before), _bytes(after)
     if one == other:
         return EXACT  # in lines of another length
-    if _same_rows(drawn_chunks(one), drawn_chunks(other)):
+    chunks, chunks_new = drawn_chunks(one), drawn_chunks(other)
+    if chunks and chunks_new and same_rows(chunks, chunks_new):
         return NEAR
     try:
         from PIL import Image
@@ -67,17 +68,6 @@ def compare_images(before: str, after: str, context: Context = PLAIN) -> Differe
         if found is not None:
             return found
     return NEAR
-
-
-def _same_rows(one: Chunks | None, other: Chunks | None) -> bool:
-    """Whether two PNG hold the same rows of pixels: seen without making them."""
-    if one is None or other is None:
-        return False
-    if one == other:
-        return True
-    # Of another size or kind they are not the same, whatever is in them.
-    rows = inflated(one) if one[0] == other[0] else None
-    return rows is not None and rows == inflated(other)
 
 
 def _bytes(text: str) -> bytes:
@@ -156,12 +146,11 @@ def _frames(old: Any, new: Any) -> Difference | None:
 
 def _beyond(old: Any, new: Any) -> Any:
     """Return which pixels of each picture are near no pixel around them in the other."""
-    from PIL import ImageChops, ImageFilter
+    from PIL import ImageChops
 
     off = None
     for one, other in ((old, new), (new, old)):
-        low = one.filter(ImageFilter.MinFilter(3))
-        high = one.filter(ImageFilter.MaxFilter(3))
+        low, high = _around(one, ImageChops.darker), _around(one, ImageChops.lighter)
         # `subtract` stops at 0: what is left is how far a pixel lies outside.
         outside = ImageChops.lighter(
             ImageChops.subtract(low, other), ImageChops.subtract(other, high)
@@ -170,6 +159,21 @@ def _beyond(old: Any, new: Any) -> Any:
         off = most if off is None else ImageChops.lighter(off, most)
     assert off is not None
     return off.point([255 if value > _STEP else 0 for value in range(256)])
+
+
+def _around(image: Any, chosen: Callable[[Any, Any], Any]) -> Any:
+    """Return the darkest or lightest of a pixel and the eight around it, channel by channel.
+
+    Pillow's rank filters find the same, and take ten to fifty times as long.
+    """
+    width, height = image.size
+    for across, down in ((1, 0), (0, 1)):
+        # At an edge a pixel stands in for the one that it lacks.
+        before, behind = image.copy(), image.copy()
+        before.paste(image.crop((0, 0, width - across, height - down)), (across, down))
+        behind.paste(image.crop((across, down, width, height)), (0, 0))
+        image = chosen(image, chosen(before, behind))
+    return image
 
 
 def _most(image: Any) -> Any:
@@ -182,9 +186,9 @@ def _most(image: Any) -> Any:
 
 def _redrawn(old: Any, change: Any) -> bool:
     """Whether edges changed all over the picture, as another smoothing does it."""
-    from PIL import ImageChops, ImageFilter
+    from PIL import ImageChops
 
-    low, high = old.filter(ImageFilter.MinFilter(3)), old.filter(ImageFilter.MaxFilter(3))
+    low, high = _around(old, ImageChops.darker), _around(old, ImageChops.lighter)
     edges = sum(_most(ImageChops.difference(low, high)).histogram()[2 * _STEP :])
     changed = sum(_most(change).histogram()[2 * _STEP :])
     return bool(changed >= _REDRAWN * edges)
@@ -194,12 +198,12 @@ def _shown(old: Any, new: Any, off: Any) -> bytes:
     """Return a PNG of the new picture, pale, with what differs in red."""
     import io
 
-    from PIL import Image, ImageFilter
+    from PIL import Image, ImageChops
 
     pale = Image.blend(Image.blend(old, new, 0.5), Image.new("RGB", old.size, "white"), 0.7)
-    pale.paste((220, 0, 0), mask=off.filter(ImageFilter.MaxFilter(3)))
+    pale.paste((220, 0, 0), mask=_around(off, ImageChops.lighter))
     file = io.BytesIO()
-    pale.save(file, "PNG")
+    pale.save(file, "PNG", compress_level=4)  # in half the time, and a fifth larger
     return file.getvalue()
 
 

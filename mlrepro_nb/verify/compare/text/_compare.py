@@ -29,7 +29,10 @@ from mlrepro_nb.verify.compare.text._timing import mask_measured, mask_measured_
 from mlrepro_nb.verify.compare.text._tokens import TOKEN, compare_line, parts
 
 _FLOAT = re.compile(r"(?<![\w.])(-?\d+(?:\.\d*(?:e[-+]?\d+)?|e[-+]?\d+))(?![\w.])")
-_BATCH = 2000
+_JSON_FLOATS = msgspec.json.Decoder(list[float])
+_ISCLOSE = 1e-9
+"""The relative tolerance of `math.isclose` unless it is told another."""
+_BATCH = 500
 _PIECE = 4096
 """Characters of a line that are masked at once: a longer one is cut at blanks."""
 _LAID_OUT = 300_000
@@ -56,9 +59,9 @@ def compare_text(before: str, after: str, context: Context = PLAIN) -> Differenc
     found = _pairwise(old, new, context) if len(old) == len(new) else None
     if found is None and len(old) == len(new):
         return NEAR
-    named_old, named_new = _without_measured(old), _without_measured(new)
-    if (named_old, named_new) != (old, new):
-        old, new = named_old, named_new
+    named = _without_measured(old)
+    if named != old:  # what the reference does not name cannot agree with what the rerun does
+        old, new = named, _without_measured(new)
         found = _pairwise(old, new, context) if len(old) == len(new) else None
         if found is None and len(old) == len(new):
             return NEAR
@@ -105,7 +108,7 @@ def _pairwise(old: list[str], new: list[str], context: Context) -> Difference | 
     for start in range(0, len(off), _BATCH):
         some = off[start : start + _BATCH]
         # All at once where there is nothing but float noise.
-        joined = ("\n".join(lines[i] for i in some) for lines in (old, new))
+        joined = ("\n".join(map(lines.__getitem__, some)) for lines in (old, new))
         if _float_noise(*joined, context=context):
             continue
         for index in some:
@@ -142,13 +145,27 @@ def _all_close(old: list[str], new: list[str], context: Context) -> bool:
 
     False where it takes more to tell.
     """
-    near = partial(isclose, rel_tol=context.rtol, abs_tol=context.atol)
+    # A float has one point at most; whole numbers agree exactly or not at all.
+    if any("".join(words).count(".") != len(words) for words in (old, new)):
+        return False
     try:
-        agree = all(map(near, map(float, old), map(float, new)))
+        before, after = _floats(old), _floats(new)
     except ValueError:
         return False  # brackets and commas around it
-    # A float has one point at most; whole numbers agree exactly or not at all.
-    return agree and all(" ".join(words).count(".") == len(words) for words in (old, new))
+    if len(before) != len(old) or len(after) != len(new):
+        return False  # a comma within a word
+    if context.rtol >= _ISCLOSE and all(map(isclose, before, after)):
+        return True  # without keywords it takes a sixth of the time
+    near = partial(isclose, rel_tol=context.rtol, abs_tol=context.atol)
+    return all(map(near, before, after))
+
+
+def _floats(words: list[str]) -> list[float]:
+    """Parse floats, those that are spelled as in JSON five times as fast as `float` does."""
+    try:
+        return _JSON_FLOATS.decode(f"[{','.join(words)}]")
+    except msgspec.DecodeError:
+        return list(map(float, words))
 
 
 def _close_word(one: str, other: str, context: Context) -> bool:
@@ -225,7 +242,8 @@ def _laid_out(
 
 
 def _lines_reordered(found: Difference, old: list[str], new: list[str]) -> Difference:
-    if Counter(old) == Counter(new):
+    first = next(compress(old, map(ne, old, new)), "")
+    if first in new and Counter(old) == Counter(new):
         return msgspec.structs.replace(found, hints=found.hints | {"order"})
     return found
 
