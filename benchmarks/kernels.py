@@ -25,11 +25,17 @@ LIBRARIES = ("numpy", "pandas", "scikit-learn", "matplotlib", "pyarrow")
 PEERS = {"flowbook": "flowbook-python", "ipyflow": "ipyflow"}
 MODULES = {
     "plain ipykernel": "ipykernel_launcher",
+    "plain, an audit hook": "ipykernel_launcher",
     "mlrepro-nb": "ipykernel_launcher",
     "FlowBook": "flowbook.kernel",
     "ipyflow": "ipyflow.kernel",
 }
-LOAD = {"mlrepro-nb": "%load_ext mlrepro_nb"}
+OURS = "mlrepro-nb"
+LOAD = {
+    # One that does nothing: what any tool pays that sees a file opened by whatever opens it.
+    "plain, an audit hook": "import sys; sys.addaudithook(lambda event, arguments: None)",
+    OURS: "%load_ext mlrepro_nb",
+}
 
 
 def interpreter() -> Path:
@@ -68,7 +74,7 @@ class Kernel:
         argv = [str(python), "-m", MODULES[kind], "-f", "{connection_file}"]
         self.manager = KernelManager()
         self.manager._kernel_spec = KernelSpec(argv=argv, language="python", display_name=kind)  # noqa: SLF001
-        self.log = folder / f".{kind.split()[0]}.log"
+        self.log = folder / f".{kind.replace(' ', '-')}.log"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MLREPRO_")}
         environment["IPYTHONDIR"] = str(folder / ".ipython")
         # Threads of OpenMP that wait by turning in circles would take the next kernel's time.

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from benchmarks.kernels import (
     LOAD,
     MODULES,
+    OURS,
     ROOT,
     Kernel,
     adopt_orphans,
@@ -250,7 +251,7 @@ def _run(
             kind: _Run(
                 seconds[kind],
                 # Nobody but we leaves a program to nobody.
-                kernel.cpu() - before[kind] + (orphans if kind in LOAD else 0.0),
+                kernel.cpu() - before[kind] + (orphans if kind == OURS else 0.0),
                 kernel.memory(),
             )
             for kind, kernel in kernels.items()
