@@ -59,7 +59,9 @@ class Index:
         if python:
             entry["requires-python"] = python
 
-    def add_source(self, name: str, version: str, files: dict[str, str]) -> str:
+    def add_source(
+        self, name: str, version: str, files: dict[str, str], *, uploaded: str | None = None
+    ) -> str:
         """Add a release without a wheel, and return the hash of its sdist.
 
         Its build backend is its own, and needs nothing.
@@ -79,6 +81,8 @@ class Index:
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
         listed = self._serve(name, f"{name}-{version}.tar.gz", out.getvalue())
+        if uploaded:
+            listed["upload-time"] = uploaded
         return str(listed["hashes"]["sha256"])
 
     def _serve(self, name: str, file: str, content: bytes) -> dict:

@@ -50,6 +50,11 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is a wheel."""
         return self.name.endswith(".whl")
 
+    @property
+    def is_pure(self) -> bool:
+        """Whether it is a wheel of Python alone, for any platform."""
+        return self.name.endswith("-none-any.whl")
+
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a distribution."""
@@ -61,7 +66,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     def wheel(self) -> File | None:
         """A wheel of it whose content stands for all: the one for any platform, if there is one."""
         wheels = [file for file in self.files if file.is_wheel]
-        pure = [file for file in wheels if file.name.endswith("-none-any.whl")]
+        pure = [file for file in wheels if file.is_pure]
         linux = [file for file in wheels if "linux" in file.name and "x86_64" in file.name]
         return next(iter((*pure, *linux, *wheels)), None)
 

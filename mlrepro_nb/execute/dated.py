@@ -7,8 +7,9 @@ import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from mlrepro_nb.connect import interpreters, releases, uv
@@ -25,7 +26,9 @@ from mlrepro_nb.execute.overlay import normal
 from mlrepro_nb.model import Report, Step, digest, short, silent
 from mlrepro_nb.store import user_cache, write_atomically
 
-_FORMAT = 2
+_FORMAT = 3
+_OLDEST = 7
+"""The oldest Python 3 that stands in for an older one: uv and ipykernel still go with it."""
 
 
 def build(
@@ -53,16 +56,13 @@ def build(
     ToolError
         uv is missing, the index cannot be reached, or nothing of that time fits together.
     """
-    here = platform.python_version().rstrip("+")
     found, version = _python(python, report)
     notes: list[str] = []
     if found is None:
-        import sys
-
-        found, version = sys.executable, here
+        found, version = _nearest(python)
         if python:
             notes.append(f"Python {python} is not on this machine, and uv cannot fetch it: "
-                         f"Python {here} stands in for it.")  # fmt: skip
+                         f"Python {version} stands in for it.")  # fmt: skip
     moved, why = _possible(requirements, moment, version)
     notes += why
     stamp = moved.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -102,6 +102,19 @@ def _python(wanted: str | None, report: Report) -> tuple[str | None, str]:
     return found, minor
 
 
+def _nearest(wanted: str | None) -> tuple[str, str]:
+    """Return the interpreter on this machine that is the next after a version, if not this one.
+
+    It has the libraries of the years after; the one that mlrepro runs in may be a decade newer.
+    """
+    parts = [int(n) for n in re.findall(r"\d+", wanted or "")[:2]]
+    here = sys.version_info[1]
+    for minor in range(max(_OLDEST, parts[1] if parts[0] == 3 else 0), here) if parts else ():
+        if found := interpreters.find(f"3.{minor}.*"):
+            return found, f"3.{minor}"
+    return sys.executable, platform.python_version().rstrip("+")
+
+
 def _recordable(version: str) -> bool:
     """Whether the recorder runs in this Python."""
     return tuple(int(n) for n in re.findall(r"\d+", version)[:2]) >= RECORDING
@@ -118,15 +131,17 @@ def _possible(
         except ToolError:
             continue
         usable = [r for r in listed if r.usable(python)]
-        # What never had a wheel is built, whatever the Python.
-        if not usable or any(_all_sources(r, moment) for r in listed):
+        # What is Python alone is built where it had no wheel, whatever the Python.
+        compiled = any(file.is_wheel and not file.is_pure for r in listed for file in r.files)
+        if not usable or (not compiled and any(_all_sources(r, moment) for r in listed)):
             continue
         first = min((t for r in usable if (t := _uploaded(r, python)) is not None), default=None)
         if first is not None and first > moment:
             late[normal(requirement)] = first
     if not late:
         return moment, []
-    last = max(late.values())
+    # uv takes what is older than a moment, and a release's files come one after the other.
+    last = max(late.values()) + timedelta(days=1)
     names = ", ".join(f"{name} ({at:%Y-%m-%d})" for name, at in sorted(late.items()))
     return last, [
         f"At {moment:%Y-%m-%d} there was nothing for Python {python} yet of {names}: the "
@@ -135,7 +150,7 @@ def _possible(
 
 
 def _all_sources(release: releases.Release, moment: datetime) -> bool:
-    """Whether a release of before a moment has no wheel at all: it is Python alone, most likely."""
+    """Whether a release of before a moment has no wheel at all."""
     at = _uploaded(release, None)
     return at is not None and at <= moment and all(not file.is_wheel for file in release.files)
 

@@ -14,7 +14,7 @@ from mlrepro_nb.connect import git
 from mlrepro_nb.dataflow import Flow, read_cell
 from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.execute import NATIVE
-from mlrepro_nb.execute.overlay import normal
+from mlrepro_nb.execute.overlay import normal, pinned
 from mlrepro_nb.model import Report
 from mlrepro_nb.verify._reference import Reference, reference_cells
 from mlrepro_nb.verify._surroundings import Surroundings
@@ -26,6 +26,7 @@ _REQUIREMENTS = ("requirements.txt", "environment.yml", "environment.yaml")
 """The project's files that are taken whole; of others only what the notebook imports."""
 _PIP = re.compile(r"(?m)^\s*[!%]\s*(?:python3? -m )?pip3? install\s+(.+)$")
 
+_EXTENSION = re.compile(r"(?m)^\s*%(?:re)?load_ext\s+(?!autoreload\b|storemagic\b)([\w.]+)")
 _WORD = re.compile(r"['\"]?([A-Za-z][\w.\[\]-]*(?:[<>=!~]=?[\w.,*]+)*)['\"]?(?=\s|$)")
 
 
@@ -68,8 +69,9 @@ def dated_environment(
                         report=report)  # fmt: skip
     note = (f"Run in an environment as of {at:%Y-%m-%d}{how}, of "
             f"{', '.join(needed) or 'nothing but a kernel'}.")  # fmt: skip
+    pins = (f"{name}=={version}" for name, version in pinned(built.python).items())
     return replace(
-        where, interpreter=built.python, extra=built.extra, kernel=NATIVE,
+        where, interpreter=built.python, extra=built.extra, kernel=NATIVE, pins=tuple(pins),
         notes=(*where.notes, note, *built.notes),
     )  # fmt: skip
 
@@ -101,10 +103,14 @@ def _imported(case: Case) -> Iterator[tuple[int, str]]:
     seen: set[str] = set()
     read: set[str] = set()
     waiting: list[tuple[int, Flow]] = [(cell.index, Flow([cell])) for cell in case.flow.cells]
+    extensions = {
+        index: _EXTENSION.findall(cell.source) for index, cell in case.cells.items()
+        if "load_ext" in cell.source
+    }  # fmt: skip
     while waiting:
         index, flow = waiting.pop(0)
         names = [n for cell in flow.cells for n in (*cell.imports.values(), *cell.stars)]
-        for name in names:
+        for name in (*names, *extensions.pop(index, ())):
             top = name.partition(".")[0]
             if not top or name in seen or top in sys.stdlib_module_names:
                 continue

@@ -27,6 +27,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Python to use instead of the kernelspec's."""
     extra: tuple[str, ...] = ()
     """Folders for what that Python lacks of what a kernel and the recorder need."""
+    pins: tuple[str, ...] = ()
+    """What that Python has, where it was made for this run."""
     kernel: str | None = None
     """The kernelspec to use instead of the notebook's, which may not be installed here."""
     commit: str | None = None

@@ -189,7 +189,7 @@ def verify(
         variants = until.enter_context(
             Variants(found, where, kernel=kernel, report=report, index=asks)
         )
-        pins: list[str] = []
+        pins: Sequence[str] = where.pins
         if requirements:
             variables, pins = variants.require(requirements)
             where = replace(where, variables=variables)

@@ -51,7 +51,9 @@ def test_it_needs_what_it_and_the_projects_modules_import_and_what_is_required(t
     (tmp_path / "helper.py").write_text("import third\n")
     (tmp_path / "requirements.txt").write_text("demo>=0.5  # why\nfourth\n")
     path = notebook(tmp_path / "a.ipynb", "import os, demo, helper\nfrom other_thing import *",
-                    "!pip install -q 'fifth==2' sixth")  # fmt: skip
+                    "!pip install -q 'fifth==2' sixth",
+                    "%load_ext autoreload\n%load_ext third")  # fmt: skip
+    (tmp_path / "helper.py").write_text("")
     assert requirements(found(path)) == [
         "demo>=0.5", "fifth==2", "fourth", "other-thing", "sixth", "third",
     ]  # fmt: skip
@@ -66,6 +68,35 @@ def test_the_moment_moves_to_when_something_was_there_for_this_python(index):
     assert moved.year == 2020
     assert "demo (2020-01-01)" in why[0]
     assert dated._possible(["plain"], at, "3.11") == (at, [])
+
+
+def test_what_is_compiled_waits_for_a_wheel_though_it_once_had_none(index):
+    index.add_source("demo", "0.9", {}, uploaded="2015-01-01T00:00:00Z")
+    index.add("demo", "2.0", {}, tag="cp311-cp311-manylinux2014_x86_64",
+              uploaded="2022-10-01T12:00:00.5Z")  # fmt: skip
+    index.add_source("plain", "0.9", {}, uploaded="2015-01-01T00:00:00Z")
+    index.add("plain", "2.0", {}, uploaded="2022-10-01T00:00:00Z")
+    at = datetime(2016, 1, 1, tzinfo=timezone.utc)
+    moved, _ = dated._possible(["demo"], at, "3.11")
+    # uv takes what is older than the moment, and the files of a release take their time.
+    assert moved > datetime(2022, 10, 1, 13, tzinfo=timezone.utc)
+    assert dated._possible(["plain"], at, "3.11") == (at, [])
+
+
+def test_the_next_newer_python_on_the_machine_stands_in(monkeypatch):
+    asked = []
+
+    def find(version):
+        asked.append(version)
+        return "/python3.9" if version == "3.9.*" else None
+
+    monkeypatch.setattr(dated.interpreters, "find", find)
+    assert dated._nearest("3.8.1") == ("/python3.9", "3.9")
+    assert asked == ["3.8.*", "3.9.*"]
+    assert dated._nearest("2.7.6") == ("/python3.9", "3.9")
+    assert dated._nearest(None)[0] == sys.executable
+    monkeypatch.setattr(dated.interpreters, "find", lambda _: None)
+    assert dated._nearest("3.5")[0] == sys.executable
 
 
 def test_what_was_newer_then_is_not_taken(tmp_path, index, monkeypatch):
@@ -111,7 +142,13 @@ def test_a_notebook_runs_with_what_the_real_index_had(tmp_path):
     assert "as of 2024-03-01, of humanize" in made.notes[0]
 
 
-def test_what_fails_with_every_newer_library_is_repaired_by_those_of_its_day(tmp_path):
+@pytest.mark.parametrize("recordable", [True, False], ids=["recorded", "a Python too old for it"])
+def test_what_fails_with_every_newer_library_is_repaired_by_those_of_its_day(
+    tmp_path, monkeypatch, recordable
+):
+    if not recordable:
+        monkeypatch.setattr(dated, "_recordable", lambda _: False)
+        monkeypatch.setattr(dated, "_FORMAT", "unrecorded")
     source = (
         "import humanize\n"
         "if 'QB' in humanize.naturalsize(1e30): raise RuntimeError('no such unit')\n"
@@ -130,6 +167,8 @@ def test_what_fails_with_every_newer_library_is_repaired_by_those_of_its_day(tmp
     assert [edit.action for edit in done.edits] == ["environment"]
     assert done.edits[0].source == "2024-03-01T00:00:00Z"
     assert "humanize==4.9.0" in (tmp_path / "a.fixed.requirements.txt").read_text().splitlines()
+    version = ".".join(map(str, sys.version_info[:3]))
+    assert f"Python {version} and what the package index had" in done.edits[0].what
 
 
 def test_what_is_no_date_or_must_not_use_the_network_is_refused(tmp_path):

@@ -19,6 +19,7 @@ from mlrepro_nb.verify.attribute._fallback import exception, python2, recorded_r
 from mlrepro_nb.verify.attribute._names import PYTHON2_NAMES
 from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
+from mlrepro_nb.verify.attribute.exports import import_of
 from mlrepro_nb.verify.attribute.sources import in_slice
 from mlrepro_nb.verify.attribute.versioned import committed_since, written_since
 
@@ -69,6 +70,8 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
     # Libraries that evaluate expressions have a class of their own for it.
     if ename in ("NameError", "UnboundLocalError") or _UNDEFINED.search(evalue):
         return _name(case, index, ename, evalue)
+    if found := interfaces.other_numpy(case, index, evalue, trace):
+        return found
     if ename in ("ModuleNotFoundError", "ImportError"):
         return interfaces.broken_import(case, index, ename, evalue, trace)
     if ename == "KeyError" and (variable := paths.missing_variable(case, index, evalue, trace)):
@@ -226,11 +229,12 @@ def _name(case: Case, index: int, ename: str, evalue: str) -> Cause:
             f"Cell {index} uses {name!r}, which cell {deleting[-1]} deletes",
             f"Define {name!r} again between them",
         )  # fmt: skip
+    line = import_of(case, name)
     return cause(
         "deleted-definition", index, name,
         f"Cell {index} uses {name!r}, and no cell of the notebook defines it",
-        f"Define {name!r} in a cell above cell {index}; a cell that did so seems to have been "
-        "deleted",
+        f"Define {name!r} in a cell above cell {index}"
+        + (f" ({line})" if line else "") + "; a cell that did so seems to have been deleted",
     )  # fmt: skip
 
 

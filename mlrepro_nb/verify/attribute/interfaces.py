@@ -57,11 +57,36 @@ def broken_import(case: Case, index: int, ename: str, evalue: str, trace: str) -
     return recorded_reason(case, index) or exception(index, ename, evalue, trace)
 
 
+_BUILT_FOR = re.compile(
+    r"numpy\.\w+ size changed|compiled (?:using|against) (?:NumPy|ABI|API|module)"
+    r"|numpy\.core\.multiarray failed to import|_ARRAY_API not found", re.I,
+)  # fmt: skip
+
+
+def other_numpy(case: Case, index: int, evalue: str, trace: str) -> Cause | None:
+    """Say whether a library is here that was compiled for another NumPy (its ABI changed at 2)."""
+    if not _BUILT_FOR.search(evalue):
+        return None
+    if drift := recorded.version_drift(case, index, "numpy"):
+        return drift
+    _, version = _version(case, "numpy")
+    below = version is None or version.partition(".")[0] not in ("0", "1")
+    module = next((name for name in reversed(frames(trace)) if name != "numpy"), "a library")
+    return cause(
+        "version-drift", index, "numpy",
+        f"Cell {index} imports {module}, which was compiled for another NumPy than the "
+        f"{version or 'one'} installed here: {evalue[:200]}",
+        f"Install a {module} that was made for it, or the NumPy that this one was made for: "
+        + ("pip install 'numpy<2'" if below else "pip install --upgrade numpy"),
+        requirement="numpy<2" if below else "numpy<3",
+    )  # fmt: skip
+
+
 def _absent_module(case: Case, index: int, module: str) -> Cause:
     top = module.partition(".")[0]
     if top in PYTHON2_MODULES:
         return python2(index, top, f"Cell {index} imports {top!r}, which only Python 2 has")
-    own = _project_module(case, top)
+    own = project_module(case, top)
     known = {m.name.partition(".")[0]: m for m in case.record.code.modules} if case.record else {}
     if top in known or own:
         path = known[top].path if top in known else str(own)
@@ -106,7 +131,7 @@ def _undeclared(case: Case, index: int, top: str, module: str, said: str) -> Cau
 _NOT_OURS = frozenset({"tests", "test", "node_modules", "site-packages", "build", "dist"})
 
 
-def _project_module(case: Case, top: str) -> Path | None:
+def project_module(case: Case, top: str) -> Path | None:
     """Return the project's own module or package of a name, the nearest to the notebook first."""
     inside = case.folder.is_relative_to(case.root)
     above = [f for f in case.folder.parents if f.is_relative_to(case.root)] if inside else []
@@ -126,7 +151,7 @@ def _project_module(case: Case, top: str) -> Path | None:
 
 def import_folder(case: Case, top: str) -> str | None:
     """Return the folder, from the notebook's, from which the project's own module is imported."""
-    path = _project_module(case, top) if top.isidentifier() else None
+    path = project_module(case, top) if top.isidentifier() else None
     if path is None:
         return None
     folder = (case.root / path).parent
@@ -255,7 +280,7 @@ def _is_shared(top: str) -> bool:
 def _own_interface(case: Case, index: int, module: str, said: str) -> Cause | None:
     """Say whether it is the project's own module that no longer has what a cell uses."""
     top = module.partition(".")[0]
-    own = _project_module(case, top)
+    own = project_module(case, top)
     if own is None or import_folder(case, top) is not None or any(
         top in d.modules for d in (case.rerun.environment.distributions if case.rerun else ())
     ):  # fmt: skip
@@ -343,7 +368,7 @@ def libraries(case: Case, cells: Iterable[int]) -> list[str]:
     known = {c.partition(".")[0] for f in case.flow.cells for c in (*f.imports.values(), *f.stars)}
     return sorted(
         name for name in found & known
-        if name not in sys.stdlib_module_names and _project_module(case, name) is None
+        if name not in sys.stdlib_module_names and project_module(case, name) is None
     )  # fmt: skip
 
 

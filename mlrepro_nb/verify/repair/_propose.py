@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 
 from mlrepro_nb.capture import MASK
 from mlrepro_nb.dataflow import read_cell
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import Case
+from mlrepro_nb.verify.attribute.exports import import_of
 from mlrepro_nb.verify.attribute.interfaces import import_folder
 from mlrepro_nb.verify.attribute.order import executed_order
 from mlrepro_nb.verify.attribute.state import gone
@@ -26,14 +26,6 @@ _WHY_NOT = {
     "parallel-reduction": "how threads are set up is decided before the notebook runs",
     "changed-data": "which of the two states of the data is right only a person knows",
 }
-_ALIASES = {
-    "np": "import numpy as np", "pd": "import pandas as pd",
-    "plt": "import matplotlib.pyplot as plt", "sns": "import seaborn as sns",
-    "tf": "import tensorflow as tf", "sp": "import scipy as sp", "mpl": "import matplotlib as mpl",
-    "xr": "import xarray as xr", "nx": "import networkx as nx", "sm":
-    "import statsmodels.api as sm", "px": "import plotly.express as px", "nn":
-    "import torch.nn as nn", "F": "import torch.nn.functional as F", "pl": "import polars as pl",
-}  # fmt: skip
 """Names by which libraries are imported everywhere."""
 
 Found = list[Edit] | str
@@ -60,10 +52,18 @@ def propose(case: Case, causes: Iterable[Cause], total: int) -> Proposal:
         for edit in found:
             if edit.action == "replace" and edit.cell is not None:
                 sources[edit.cell] = edit.source
-            if edit not in edits:
+            if edit not in edits and not _put_in_above(edit, edits):
                 edits.append(edit)
     # Of a cell that was changed for several causes the last source holds all the changes.
     return Proposal(edits=tuple(edits), refused=tuple(refused))
+
+
+def _put_in_above(edit: Edit, edits: list[Edit]) -> bool:
+    """Whether the same code is put in further up already: what it defines is there below."""
+    return edit.action == "insert" and any(
+        other.action == "insert" and other.source == edit.source
+        and (other.cell or 0) <= (edit.cell or 0) for other in edits
+    )  # fmt: skip
 
 
 def _outputs(cause: Cause) -> Edit:
@@ -150,11 +150,10 @@ def _restore(case: Case, cause: Cause, _: dict[int, str], __: int) -> Found:
                       f"{cause.cell}.")
             for execution in sorted(found, key=lambda e: e.order)
         ]  # fmt: skip
-    name = cause.subject
-    line = _ALIASES.get(name) or (f"import {name}" if name in sys.stdlib_module_names else None)
+    line = import_of(case, cause.subject)
     if line is None:
         return "no record holds the cell that defined it"
-    what = f"{name} is imported before cell {cause.cell}, as it is everywhere."
+    what = f"{cause.subject} is imported before cell {cause.cell}: {line}"
     return [Edit(cause=cause.kind, action="insert", cell=cause.cell, source=line, what=what)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from datetime import timezone
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ class _Copy:
         if not self._may_ask() or self.options.get("exclude_newer"):
             return None
         at, _ = date_of(locate(self.path, store=None, notebook=None, outputs=None))
-        moment = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+        moment = f"{at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
         if not self.place.exists():
             _write(self.place, self.nb)
         cases: list[Case] = []
@@ -215,18 +216,16 @@ class _Copy:
             )
         except MlreproError:
             after = None
-        if after is None or after.verdict == "failed" or not cases or cases[0].rerun is None:
+        if after is None or after.verdict == "failed" or not cases:
             if not self.edits:
                 self.place.unlink(missing_ok=True)
             return None
-        environment = cases[0].rerun.environment
-        self.pins = [
-            f"{d.name}=={d.version}" for d in environment.distributions if d.origin == "index"
-        ]
+        self.pins = list(cases[0].installed)
+        ran = read_notebook(Path(str(after.executed))).metadata.get("language_info") or {}
         self.edits = [edit for edit in self.edits if edit.action != "require"]
         self.edits.append(Edit(
             cause="version-drift", action="environment", source=moment,
-            what=f"It runs with Python {environment.python} and what the package index had on "
+            what=f"It runs with Python {ran.get('version', '')} and what the package index had on "
             f"{moment[:10]}: mlrepro verify {self.place.name} --exclude-newer {moment}",
         ))  # fmt: skip
         self.options["exclude_newer"] = moment

@@ -76,3 +76,27 @@ def test_the_class_that_refuses_a_keyword_is_looked_up_in_the_libraries(tmp_path
     message = "NDFrame.astype() got an unexpected keyword argument 'categories'"
     found = named(case, 1, an_error("TypeError", message))
     assert found == ("api-change", "NDFrame.astype")
+
+
+@pytest.mark.parametrize(("ename", "evalue"), [
+    ("ValueError", "numpy.dtype size changed, may indicate binary incompatibility. "
+                   "Expected 96 from C header, got 88 from PyObject"),
+    ("ImportError", "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.2.6"),
+    ("ImportError", "numpy.core.multiarray failed to import"),
+    ("AttributeError", "_ARRAY_API not found"),
+])  # fmt: skip
+def test_a_library_that_was_compiled_for_another_numpy_is_seen(tmp_path, ename, evalue):
+    case = a_case(tmp_path, "from demo import thing")
+    error = an_error(ename, evalue, "from demo import thing")
+    error["traceback"].append("File /x/site-packages/demo/__init__.py:3")
+    assert named(case, 0, error) == ("version-drift", "numpy")
+    found = cause_of_error(case, 0, error)
+    assert "demo, which was compiled for another NumPy" in found.evidence
+    assert found.requirement in ("numpy<2", "numpy<3")
+
+
+def test_a_name_that_nothing_defines_comes_with_the_import_it_had(tmp_path):
+    case = a_case(tmp_path, "from json import loads", "dumps(1)")
+    error = an_error("NameError", "name 'dumps' is not defined", "dumps(1)")
+    assert named(case, 1, error) == ("deleted-definition", "dumps")
+    assert "(from json import dumps)" in cause_of_error(case, 1, error).fix

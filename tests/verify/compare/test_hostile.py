@@ -221,7 +221,9 @@ def test_rows_are_the_same_only_where_both_can_be_read(package, without):
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["L", "RGB"]), st.data())
 def test_the_darkest_and_lightest_around_a_pixel_are_those_of_pillow(width, height, mode, data):
     size = width * height * len(mode)
-    some = Image.frombytes(mode, (width, height), data.draw(st.binary(min_size=size, max_size=size)))
+    some = Image.frombytes(
+        mode, (width, height), data.draw(st.binary(min_size=size, max_size=size))
+    )
     for chosen, rank in (
         (ImageChops.darker, ImageFilter.MinFilter), (ImageChops.lighter, ImageFilter.MaxFilter),
     ):  # fmt: skip

@@ -51,6 +51,32 @@ def test_a_library_that_everybody_calls_so_is_imported(tmp_path):
     assert cells == ["import numpy as np", "print(np.pi)"]
 
 
+def test_what_a_package_of_the_notebooks_has_is_imported_from_it_once(tmp_path):
+    package = tmp_path / "survival"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .fitters import Fitter\nraise SystemExit\n")
+    (package / "datasets.py").write_text("def load():\n    return Fitter\n")
+    sources = ("from survival.datasets import load", "Fitter()", "Fitter()", "load_all()")
+    case = case_of(tmp_path, *sources)
+    causes = [cause("deleted-definition", cell, name, "evidence", "fix")
+              for cell, name in ((1, "Fitter"), (2, "Fitter"), (3, "load_all"))]  # fmt: skip
+    proposal = propose(case, causes, len(sources))
+    assert [(edit.cell, edit.source) for edit in proposal.edits] == [
+        (1, "from survival import Fitter"),
+    ]  # fmt: skip
+    assert [refusal.cell for refusal in proposal.refused] == [3]
+
+
+def test_a_name_that_two_packages_have_is_left_to_a_person(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.py").write_text("def fit(): ...\n")
+    cells, proposal = fixed(tmp_path, "deleted-definition", 1, "fit", "import one, other", "fit()")
+    assert cells == ["import one, other", "fit()"]
+    assert proposal.refused
+    cells, _ = fixed(tmp_path, "deleted-definition", 1, "fit", "import one", "fit()")
+    assert cells == ["import one", "from one import fit", "fit()"]
+
+
 def test_what_no_record_holds_is_left_to_a_person(tmp_path):
     cells, proposal = fixed(tmp_path, "deleted-definition", 0, "vat", "print(vat)")
     assert cells == ["print(vat)"]
