@@ -178,6 +178,7 @@ def import_notebooks(folder: Path) -> None:
         cell("import time; time.sleep(60)"), cell("from json import no_such_name"),
     )  # fmt: skip
     write(folder / "missing.ipynb", cell("1 / 0"), cell("import no_such_module"), cell("2"))
+    write(folder / "check.ipynb", cell("1", nbmake={"post_cell_execute": ["x = 1", "1 / 0"]}))
 
 
 def start(folder: Path, name: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -280,6 +281,6 @@ def test_only_missing_modules_fail_where_that_is_asked_for(tmp_path: Path) -> No
     import_notebooks(tmp_path)
     options = ["--nbmake-find-import-errors", "--nbmake-timeout=2"]
     theirs, ours = both(tmp_path, ["--nbmake", *options], ["--mlrepro", *options])
-    assert by_notebook(ours) == {"there": "passed", "missing": "failed"}
+    assert by_notebook(ours) == {"there": "passed", "missing": "failed", "check": "failed"}
     assert by_notebook(theirs) == by_notebook(ours)
     assert ours["missing::Cell 1"] == "failed"

@@ -14,10 +14,11 @@ from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.execute import NATIVE, Limits, Nursery, read_notebook
 from mlrepro_nb.model import REPRODUCED, CellVerdict, Verification
 from mlrepro_nb.verify import NEVER_REACHED, Outcome, Task, perform, skipped
-from mlrepro_nb.verify.marks import read_marks
+from mlrepro_nb.verify.marks import read_after, read_marks
 
 _NURSERY = pytest.StashKey[Nursery]()
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_RAISED = re.compile(r"^-+> ?\d+ (.+)$", re.MULTILINE)
 _MOST_LINES = 60
 _IMPORTS = ("ModuleNotFoundError", "DeadKernelError", NEVER_REACHED)
 # What the plugins have where nobody asks for anything; a limit of theirs is not one of ours.
@@ -115,6 +116,7 @@ class Cell(pytest.Item):
         super().__init__(**named)
         self._index = index
         self._source = str(source.source)
+        self._checks = read_after(source)
         self._marks = read_marks(source)
         # What pytest's own plugins ask of every test: that it is a function.
         self.obj = lambda: None
@@ -135,11 +137,24 @@ class Cell(pytest.Item):
         cell = next((c for c in outcome.verification.cells if c.index == self._index), None)
         if cell is None or cell.verdict in REPRODUCED or cell.verdict == "inconclusive":
             return
-        if finds_imports(self.config) and not (cell.detail or "").startswith(_IMPORTS):
+        if finds_imports(self.config) and not (
+            (cell.detail or "").startswith(_IMPORTS) or self._check_failed(outcome)
+        ):
             return
         if cell.detail == NEVER_REACHED:
             pytest.xfail(NEVER_REACHED)
         raise NotReproducedError("\n".join(self._told(cell, outcome)))
+
+    def _check_failed(self, outcome: Outcome) -> bool:
+        """Whether it was nbmake's code after the cell that raised: that always counts."""
+        checks = {line.strip() for line in self._checks.splitlines()}
+        said = "\n".join(
+            line
+            for one in outcome.evidence
+            if one.index == self._index
+            for line in _lines(one.after)
+        )
+        return any(line.strip() in checks for line in _RAISED.findall(said))
 
     def _told(self, cell: CellVerdict, outcome: Outcome) -> Iterator[str]:
         where = self.name if self.name == f"Cell {self._index}" else (
