@@ -200,10 +200,15 @@ def _deciding(
         return ("text/latex",)
     if pictures:
         return (min(pictures, key=lambda m: m not in _PICTURES),)
-    plain = [m for m in ("text/plain", "text/latex", "text/markdown") if m in common][:1]
-    texts = [text_of(side.get("text/plain", "")).strip() for side in (before, after)]
+    opaque = any(_opaque(text_of(side.get("text/plain", "")).strip()) for side in (before, after))
+    # `<IPython.core.display.Markdown object>` says nothing where another text does.
+    written = [m for m in ("text/markdown", "text/plain", "text/latex") if m in common]
+    if opaque and len(written) > 1:
+        written.remove("text/plain")
+    # Of a formula there is the code beside the text: how that is set hangs on the library.
+    plain = [m for m in written if m != "text/latex" or "text/plain" not in written]
     if "text/html" in common:
-        if not plain or any(map(_opaque, texts)):
+        if not plain or opaque:
             return ("text/html",)
         if has_table(text_of(before["text/html"])) or has_table(text_of(after["text/html"])):
             return ("text/html", "text/plain") if "text/plain" in common else ("text/html",)

@@ -19,6 +19,9 @@ PLOTLY = "application/vnd.plotly.v1+json"
 VEGA = "application/vnd.vegalite.v5+json"
 
 
+MARKDOWN = "<IPython.core.display.Markdown object>"
+
+
 def stream(text, name="stdout"):
     return {"output_type": "stream", "name": name, "text": text}
 
@@ -497,6 +500,10 @@ def streams():
             [shown(text__plain="1"), bundle({"text/plain": "<Axes: >"})],
         ),
     }
+    benign["time in Markdown"] = (
+        shown(text__markdown="*took 3.2 s*", text__plain=MARKDOWN),
+        shown(text__markdown="*took 2.9 s*", text__plain=MARKDOWN),
+    )
     real = {
         "metric on standard error": (
             stream("INFO loss=0.5\n", "stderr"),
@@ -506,6 +513,22 @@ def streams():
         "metric in a bar of standard output": (
             stream("100%|#| 1/1 [00:00<00:00, 4it/s, loss=0.5]"),
             stream("100%|#| 1/1 [00:00<00:00, 4it/s, loss=0.6]"),
+        ),
+        "a number in Markdown": (
+            shown(text__markdown="Total **594**", text__plain=MARKDOWN),
+            shown(text__markdown="Total **999**", text__plain=MARKDOWN),
+        ),
+        "a number in Markdown beside an own text": (
+            shown(text__markdown="Total **594**", text__plain="Total at 0x7f00aa11bb22"),
+            shown(text__markdown="Total **999**", text__plain="Total at 0x7f00aa11bb33"),
+        ),
+        "a formula of an object": (
+            shown(
+                text__latex="$\\bar x = 2.000$", text__plain="<IPython.core.display.Math object>"
+            ),
+            shown(
+                text__latex="$\\bar x = 2.750$", text__plain="<IPython.core.display.Math object>"
+            ),
         ),
         "display gone": ([shown(text__plain="1"), shown(text__plain="2")], shown(text__plain="1")),
         "displays in another order": (
