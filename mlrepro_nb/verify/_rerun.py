@@ -74,8 +74,9 @@ def rerun(
         unrestored = _restore(reference, scratch) if restore else ()
         if where.data == "recorded":
             unrestored += restore_inputs(reference, scratch, report)
+        nb = _ordered(_written(_left_out(reference.nb), held), held.order)
         execution = run(
-            _written(_left_out(reference.nb), held),
+            nb,
             cwd=path.parent,
             parameters=reference.parameters,
             kernel=kernel or where.kernel,
@@ -88,7 +89,7 @@ def rerun(
                 **held.variables,
             },
             allow_errors=True,
-            after=_after(reference.nb) if mocks else {},
+            after=_after(nb) if mocks else {},
             mode="verify",
             startup=_redirect(reference, scratch.base) + held.startup,
             confined=Confinement(
@@ -102,13 +103,14 @@ def rerun(
             ),
             report=report,
         )
-        record, gaps = _record(execution, reference, scratch.root)
+        # Of cells that ran in another order than the file's nothing is kept.
+        record, gaps = _record(execution, reference, scratch.root) if not held.order else (None, ())
         prefix = str(scratch.base)
         nb = _mapped(execution.nb, scratch.original)
         gaps = (*execution.gaps, *gaps)
         notes = (*where.notes, *execution.gaps, *scratch.notes, *unrestored)
     outputs = {
-        index: list(cell.outputs)
+        held.order[index] if held.order else index: list(cell.outputs)
         for index, cell in zip(execution.positions, nb.cells, strict=True)
         if index is not None and cell.cell_type == "code"
     }
@@ -151,6 +153,18 @@ def _written(nb: Any, held: Held) -> Any:
         if cell.cell_type == "code":
             cell.source = held.source(cell.source)
     return nb
+
+
+def _ordered(nb: Any, order: tuple[int, ...]) -> Any:
+    """Return a notebook of some cells of another, in an order."""
+    if not order:
+        return nb
+    made = copy.copy(nb)
+    made.cells = [copy.deepcopy(nb.cells[index]) for index in order]
+    for number, cell in enumerate(made.cells):
+        if "id" in cell:
+            cell.id = f"run-{number}"
+    return made
 
 
 def recorded_entropy(reference: Reference, report: Report) -> bytes | None:

@@ -275,6 +275,7 @@ def _under_conditions(
     def go(held: Held) -> dict[int, list[Mapping[str, Any]]]:
         under = ", ".join(held.conditions)
         report(Step(message=f"running under conditions: {under}" if under else
+                    "running the cells as their execution counts tell" if held.order else
                     "running once more, to tell chance from change"))  # fmt: skip
         more: dict[str, Any] = {}
         if "replay" in held.conditions:

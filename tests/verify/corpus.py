@@ -117,6 +117,58 @@ def build() -> list[Fault]:
     cells = [IMPORTS, "print(score(3))", "def score(v):\n    return v * weight", "weight = 2.5"]
     add("out-of-order/function-below", cells, ("out-of-order", 1), ran=order(cells, 0, 2, 3, 1))
 
+    cells = ["import numpy as np", "shares = np.array([0.84498331, 0.51624532])", "print(shares)",
+             "np.set_printoptions(precision=3)", "print(shares * 2)"]  # fmt: skip
+    add("out-of-order/setting-below", cells, ("out-of-order", 2), ran=order(cells, 0, 1, 3, 2, 4))
+    cells = ["calls = 0", "def step():\n    global calls\n    calls += 1\n    return calls",
+             "print('calls', calls)", "step(); step()\nprint('done')"]  # fmt: skip
+    add("out-of-order/global-of-a-function", cells, ("out-of-order", 2),
+        ran=order(cells, 0, 1, 3, 2))  # fmt: skip
+
+    # --- cells that ran again: what they change is not seen in their source
+    account = ("class Account:\n    def __init__(self):\n        self.total = 100\n"
+               "    def draw(self, n):\n        self.total -= n\n        return self")  # fmt: skip
+    cells = [account, "account = Account()", "account.draw(30)\nprint('drawn')",
+             "print(account.total)"]  # fmt: skip
+    add("repeated-execution/own-method", cells, ("repeated-execution", 2),
+        ran=order(cells, 0, 1, 2, 2, 3))  # fmt: skip
+    cells = ["import itertools", "numbers = itertools.count()",
+             "some = list(itertools.islice(numbers, 3))", "print(some)"]  # fmt: skip
+    add("repeated-execution/iterator", cells, ("repeated-execution", 2),
+        ran=order(cells, 0, 1, 2, 2, 3))  # fmt: skip
+    cells = ["from pathlib import Path\nlog = Path('log.txt')\nlog.write_text('')",
+             "with log.open('a') as file:\n    _ = file.write('seen\\n')", "print(log.read_text())"]  # fmt: skip
+    add("repeated-execution/file", cells, ("repeated-execution", 1), ran=order(cells, 0, 1, 1, 2))
+    cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "rng = np.random.default_rng(3)",
+             "rows = rng.choice(df.units, 4)", "print(rows, rng.integers(100))"]  # fmt: skip
+    add("shifted-stream/generator-object", cells, ("shifted-stream", 3),
+        ran=order(cells, 0, 1, 2, 3, 3, 4))  # fmt: skip
+
+    # --- something else is the cause, and an execution is missing all the same
+    cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "df['revenue'] = df.units * df.price",
+             "print(df.revenue.sum())"]  # fmt: skip
+    scratch = [(0, cells[0]), (1, cells[1]), (None, "df.head()"), (2, cells[2]), (3, cells[3])]
+    add("changed-data/beside-a-gap", cells, ("changed-data", 1), ran=scratch,
+        after={"sales.csv": SALES.replace("\n1,13,", "\n1,14,")})  # fmt: skip
+    add("edited-output/beside-a-gap", cells, ("edited-output", 3), ran=scratch,
+        edit=replace(3, "1", "7"))  # fmt: skip
+    cells = ["import os", "top = int(os.environ.get('TOP_ROWS', '5'))", "rows = []",
+             "for i in range(top):\n    rows.append(i)", "print(rows)"]  # fmt: skip
+    add("environment-variable/beside-a-gap", cells, ("environment-variable", 1),
+        prelude="import os; os.environ['TOP_ROWS'] = '3'",
+        ran=[*order(cells, 0, 1, 2), (None, "1 + 1"), *order(cells, 3, 4)])  # fmt: skip
+
+    # --- the same values, shown otherwise
+    cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "df.price.describe()"]
+    add("deleted-definition/setting", cells, ("deleted-definition", 2),
+        ran=[*order(cells, 0, 1), (None, "pd.set_option('display.precision', 2)"), (2, cells[2])])  # fmt: skip
+    add("version-drift/words-of-a-type", [IMPORTS, "df = pd.read_csv('sales.csv')", "df.dtypes"],
+        ("version-drift", 2), edit=replace(2, "units      int64", "units      Int64"))  # fmt: skip
+    cells = ["from IPython.display import Markdown\nimport pandas as pd",
+             "total = pd.read_csv('sales.csv').units.sum()", "Markdown(f'Total **{total}**')"]  # fmt: skip
+    add("changed-data/markdown", cells, ("changed-data", 1),
+        after={"sales.csv": SALES.replace("\n1,13,", "\n1,14,")})  # fmt: skip
+
     # --- deleted-definition
     cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "print(df.units.sum() * vat)"]
     add("deleted-definition/constant", cells, ("deleted-definition", 2),

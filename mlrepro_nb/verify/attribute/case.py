@@ -89,6 +89,10 @@ class Case:
         """What git saw change at paths since the notebook was committed, as it was asked."""
         self.confirmed: dict[int, list[Cause]] = {}
         """Of cells whose cause reruns have told: all that hold."""
+        self.in_any_order: set[int] = set()
+        """Cells that a run in the order of the execution counts gave as a clean one does."""
+        self.however_often: set[int] = set()
+        """Cells that did not become as stored when others ran as often as the counts leave room."""
         self.flow = Flow([read_cell(cell.index, cell.source) for cell in cells.values()])
 
     @cached_property
@@ -130,6 +134,12 @@ class Case:
         if execution is not None and execution in self.index_of:
             return self.index_of[execution]
         return cell if cell in self.cells else None
+
+    def ran(self, execution: int, cell: int | None) -> int | None:
+        """Return the cell of the file that an execution of the rerun ran."""
+        executed = self.rerun.code.cells if self.rerun is not None else ()
+        ids = {one.id: index for index, one in self.cells.items()}
+        return next((ids.get(e.id) for e in executed if e.order == execution), cell)
 
     def local(self, path: str) -> str:
         """Return a path of the rerun as it is in the project."""

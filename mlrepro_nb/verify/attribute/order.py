@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, cause
+from mlrepro_nb.verify.attribute.sources import find_sources
 
 
 def executed_order(case: Case) -> list[int]:
@@ -26,7 +28,7 @@ def executed_order(case: Case) -> list[int]:
 def out_of_order(case: Case, index: int) -> Cause | None:
     """Say whether a cell's result rests on cells that ran in another order than the file's."""
     order = executed_order(case)
-    if order == sorted(order):
+    if order == sorted(order) or index in case.in_any_order:
         return None
     for cell in sorted(case.flow.upstream(index)):
         stored = case.flow.reaching(cell, order)
@@ -119,7 +121,7 @@ def run_again_after(case: Case, index: int) -> Cause | None:
 
 def repeated(case: Case, index: int) -> Cause | None:
     """Say whether a cell that changes its own input ran more than once."""
-    again = _times(case)
+    again = _times(case) if index not in case.however_often else {}
     for cell in sorted(case.flow.upstream(index)):
         flow = case.flow.by_index.get(cell)
         if flow is None or cell not in again:
@@ -127,35 +129,95 @@ def repeated(case: Case, index: int) -> Cause | None:
         names = sorted(flow.accumulates - set(flow.imports))
         drawn = [s for s in case.sources if s.cell == cell and s.kind == "random"]
         if names and not drawn:
-            # A name that is bound anew is one thing, an object that is changed another.
-            bound = names[0] in flow.defines & flow.uses
-            return cause(
-                "repeated-execution" if bound else "in-place-mutation", cell, names[0],
-                f"Cell {cell} changes {names[0]!r} from what it was, and {again[cell]}",
-                f"Have cell {cell} make {names[0]!r} from an untouched input, "
-                "then run the notebook from the top",
-            )  # fmt: skip
+            return _changing(case, cell, names[0], again[cell])
     return None
+
+
+def _changing(case: Case, cell: int, name: str, evidence: str) -> Cause:
+    # A name that is bound anew is one thing, an object that is changed another.
+    flow = case.flow.by_index[cell]
+    bound = name in flow.defines & flow.uses
+    return cause(
+        "repeated-execution" if bound else "in-place-mutation", cell, name,
+        f"Cell {cell} changes {name!r} from what it was, and {evidence}",
+        f"Have cell {cell} make {name!r} from an untouched input, then run the notebook from the "
+        "top",
+    )  # fmt: skip
+
+
+def ran_again(case: Case, cell: int, times: int) -> Cause:
+    """Return the cause where a run in which a cell ran several times gave what is stored."""
+    evidence = f"run {times} times in a row it gives what is stored, and run once it does not"
+    rerun = case.rerun
+    for use in rerun.randomness.uses if rerun is not None else ():
+        if use.seeded and use.by is None and case.ran(use.execution, use.cell) == cell:
+            return _shifted(cell, use.generator, use.generator, evidence)
+    seeded = [s for s in find_sources(case.flow, seeded=True) if s.cell == cell]
+    if seeded:
+        return _shifted(cell, seeded[0].subject, seeded[0].text, evidence)
+    flow = case.flow.by_index[cell]
+    names = sorted(flow.accumulates - set(flow.imports))
+    if names:
+        return _changing(case, cell, names[0], evidence)
+    return cause(
+        "repeated-execution", cell, f"cell {cell}",
+        f"Cell {cell} changes what was there before it, and {evidence} (counts are missing right "
+        f"before its [{case.cells[cell].count}])",
+        f"Have cell {cell} start from an untouched input, then run the notebook from the top",
+    )  # fmt: skip
+
+
+def ran_before(case: Case, cells: frozenset[int]) -> Cause:
+    """Return the cause where a run in the order of the execution counts gave what is stored."""
+    first = min(cells)
+    for cell in sorted(cells):
+        if found := out_of_order(case, cell):
+            return found
+    order = executed_order(case)
+    before = order[: order.index(first)]
+    there = next((i for i in reversed(before) if i > first and not imports_only(case, i)), None)
+    told = (
+        f"cell {there}, which ran before it but stands after it, changes what it gives"
+        if there is not None else "cells above it ran in another order than they stand in"
+    )  # fmt: skip
+    return cause(
+        "out-of-order", first, f"cell {first if there is None else there}",
+        f"Cell {first} ran in another order than the file's: {told} "
+        f"({_counts(case, first, *([] if there is None else [there]))})",
+        f"Move cell {there} before cell {first}" if there is not None
+        else "Put the cells in the order in which they ran",
+    )  # fmt: skip
+
+
+def imports_only(case: Case, index: int) -> bool:
+    """Whether a cell does nothing but import."""
+    flow = case.flow.by_index.get(index)
+    return flow is not None and flow.tree is not None and all(
+        isinstance(statement, ast.Import | ast.ImportFrom) for statement in flow.tree.body
+    )  # fmt: skip
 
 
 def shifted_stream(case: Case, index: int) -> Cause | None:
     """Say whether a cell that draws from a generator seeded elsewhere ran more than once."""
-    from mlrepro_nb.verify.attribute.sources import find_sources
-
     again, upstream = _times(case), case.flow.upstream(index)
     seeded = find_sources(case.flow, seeded=True)
     shared = {s.subject.partition(":")[0]: s.cell for s in seeded if s.cell in upstream}
     for source in seeded:
         # No name leads from one draw to the next: what they share is the generator.
         last = shared.get(source.subject.partition(":")[0], -1)
+        if index in case.however_often and not case.cells[source.cell].differs:
+            continue
         if source.cell in again and (source.cell in upstream or source.cell < last):
-            return cause(
-                "shifted-stream", source.cell, source.subject,
-                f"Cell {source.cell} draws from a generator that another cell seeds "
-                f"({source.text}), and {again[source.cell]}",
-                f"Seed in cell {source.cell} itself, or give it a generator of its own",
-            )  # fmt: skip
+            return _shifted(source.cell, source.subject, source.text, again[source.cell])
     return None
+
+
+def _shifted(cell: int, subject: str, text: str, evidence: str) -> Cause:
+    return cause(
+        "shifted-stream", cell, subject,
+        f"Cell {cell} draws from a generator that another cell seeds ({text}), and {evidence}",
+        f"Seed in cell {cell} itself, or give it a generator of its own",
+    )  # fmt: skip
 
 
 def gaps(case: Case) -> dict[int, int]:

@@ -44,6 +44,9 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     now: str | None = None
     """What the literals ``'now'`` and ``'today'`` of pandas and NumPy stand for."""
 
+    order: tuple[int, ...] = ()
+    """Cells to run instead of all from the top, by their index in the file, perhaps repeatedly."""
+
     versions: Mapping[str, str] = {}
     """Distributions that are put in place of those that are installed, with their versions."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from mlrepro_nb.errors import MlreproError
-from mlrepro_nb.model import Trial
+from mlrepro_nb.model import Cause, Trial
 from mlrepro_nb.verify.attribute import (
     Case,
     Output,
@@ -20,6 +20,8 @@ from mlrepro_nb.verify.attribute.environment import (
     imported_by,
     recorded_versions,
 )
+from mlrepro_nb.verify.attribute.order import ran_again, ran_before
+from mlrepro_nb.verify.differential import _history
 from mlrepro_nb.verify.differential._conditions import Condition, Held, hold
 from mlrepro_nb.verify.differential._plan import Suspicion, suspicions
 
@@ -52,6 +54,7 @@ def investigate(case: Case, go: Go, same: Same, budget: Budget) -> list[Trial]:
     """
     search = _Search(case, go, same, budget)
     search.coincidence()
+    search.history()
     if any(cell.repeats is False for cell in case.cells.values()):
         search.replay()
         search.chance()
@@ -87,6 +90,73 @@ class _Search:
                 cells[index].repeats = False
             self._note(other)
             left -= other
+
+    def history(self) -> None:
+        """Run the cells in the order of their counts, and as often as those leave room."""
+        cells = frozenset(
+            index for index, cell in self.case.cells.items()
+            if cell.differs and cell.error is None and cell.repeats is not False
+            and index not in self.case.confirmed
+        )  # fmt: skip
+        if cells and (order := _history.in_order(self.case)) and self.budget.allows():
+            held = Held(order=order)
+            outputs = self._carry_out(held, ("execution order",), "whether it is the order in "
+                                      "which the cells ran")  # fmt: skip
+            restored = self._restored(outputs, cells)
+            clean = {index: list(self.case.cells[index].outputs) for index in cells}
+            self.case.in_any_order |= self._agree(clean, outputs, cells - restored)
+            self._note(restored)
+            if restored:
+                self._conclude(restored, ran_before(self.case, restored), "with the cells run in "
+                               "the order of their execution counts it is as stored")  # fmt: skip
+            cells -= restored
+        if cells and (again := _history.perhaps_again(self.case)):
+            self._again(cells, again)
+
+    def _again(self, cells: frozenset[int], again: dict[int, int]) -> None:
+        """Run cells as often as the counts leave room, all of them, then each alone."""
+        tried = [again]
+        if max(again.values()) > 1:
+            tried.append(dict.fromkeys(again, 1))
+        for more in tried:
+            restored = self._repeat(cells, more)
+            if restored is None:
+                return
+            left = restored
+            # Of several the last before the first that differs is the likeliest.
+            first = min(restored, default=0)
+            for cell in sorted(more, key=lambda c: (c > first, -c)) if len(more) > 1 else ():
+                alone = self._repeat(left, {cell: more[cell]}) if left else None
+                if alone:
+                    self._name_again(alone, cell, more[cell])
+                    left -= alone
+            if left:
+                culprit = max((c for c in more if c <= min(left)), default=min(more))
+                self._name_again(left, culprit, more[culprit])
+            cells -= restored
+        self.case.however_often |= cells
+
+    def _repeat(self, cells: frozenset[int], more: dict[int, int]) -> frozenset[int] | None:
+        """Return what comes out as stored where cells run again; None where that cannot be told."""
+        if not self.budget.allows():
+            return None
+        held = Held(order=_history.with_again(self.case, more.items()))
+        told = tuple(f"cell {cell} run {1 + missing} times" for cell, missing in more.items())
+        outputs = self._carry_out(held, told, "whether it ran more than once")
+        restored = None if outputs is None else self._restored(outputs, cells)
+        self._note(restored or ())
+        return restored
+
+    def _name_again(self, cells: frozenset[int], cell: int, missing: int) -> None:
+        self._conclude(cells, ran_again(self.case, cell, 1 + missing), "run as often as the "
+                       "execution counts leave room it is as stored")  # fmt: skip
+
+    def _conclude(self, cells: frozenset[int], found: Cause, evidence: str) -> None:
+        told = f"{found.evidence} Reruns show it: {evidence}."
+        for cell in sorted(cells):
+            self.case.confirmed.setdefault(cell, []).append(
+                msgspec.structs.replace(found, evidence=told, confidence="confirmed")
+            )
 
     def replay(self) -> None:
         """Feed back what the recorded run drew: what comes out as recorded hung on that."""

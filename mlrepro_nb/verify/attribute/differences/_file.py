@@ -10,6 +10,7 @@ from mlrepro_nb.verify.attribute import order, recorded
 from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, Seen, cause
 from mlrepro_nb.verify.attribute.differences._nondeterminism import one_of_few
+from mlrepro_nb.verify.attribute.differences._otherwise import is_picture, shown_otherwise
 from mlrepro_nb.verify.attribute.differences._shown import hints, shown
 from mlrepro_nb.verify.compare import contradictory
 
@@ -106,14 +107,18 @@ def unexplained(case: Case, cell: Seen) -> Cause:
             f"before its [{case.cells[blamed].count}], of a cell that is no longer there",
             f"Put back the cell that ran before cell {blamed}, or run from the top and save",
         )  # fmt: skip
-    if found := one_of_few(case, index):
+    if found := one_of_few(case, index) or shown_otherwise(case, cell):
         return found
     own = re.findall(r"(?<![\w.])\d+\.?\d*|'[^']*'|\"[^\"]*\"", cell.source)
     later = [
         c for c in case.cells.values() if c.index > index and index in case.flow.upstream(c.index)
     ]
     agreeing = [c for c in later if c.compared and c.reference and not c.differs and not c.error]
-    if blamed == index and (agreeing or (not _constants(own) and not later)):
+    if (
+        blamed == index
+        and not is_picture(cell)
+        and (agreeing or (not _constants(own) and not later))
+    ):
         return _pasted(cell, "the code as it stands, run twice, gives something else, and what "
                        "is computed from it agrees" if agreeing else
                        "the code above it as it stands agrees everywhere else")  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from mlrepro_nb.model import Cause, GeneratorUse, Record
 from mlrepro_nb.verify.attribute import recorded
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.differences._shown import hints, shown
+from mlrepro_nb.verify.attribute.order import imports_only
 from mlrepro_nb.verify.attribute.sources import Kind, Source, in_slice
 
 NONDETERMINISTIC: tuple[Kind, ...] = (
@@ -134,14 +134,11 @@ def drawn(case: Case, upstream: frozenset[int]) -> Iterator[Cause]:
     for record, own in ((case.rerun, True), (case.record, False)):
         if record is None:
             continue
-        ids = {c.id: i for i, c in case.cells.items()}
         for use in record.randomness.uses:
-            executions = [e for e in record.code.cells if e.order == use.execution]
-            cell = ids.get(executions[0].id) if executions else use.cell
-            if not own:
-                cell = case.here(use.execution, use.cell)
+            find = case.ran if own else case.here
+            cell = find(use.execution, use.cell)
             # Importing a library may draw; that shows in no result.
-            if cell is not None and _only_imports(case, cell):
+            if cell is not None and imports_only(case, cell):
                 continue
             # What a library drew for an id, or a thread between two cells, is not the cell's.
             if use.seeded or use.by is not None or use.outside:
@@ -161,13 +158,6 @@ def _not_seeded(record: Record, use: GeneratorUse) -> str:
         return "nothing had seeded it"
     source = "the time" if last.source == "clock" else "the operating system's entropy"
     return f"it had been seeded with {source}, which is another in each run"
-
-
-def _only_imports(case: Case, cell: int) -> bool:
-    flow = case.flow.by_index.get(cell)
-    return flow is not None and flow.tree is not None and all(
-        isinstance(statement, ast.Import | ast.ImportFrom) for statement in flow.tree.body
-    )  # fmt: skip
 
 
 def _unseeded(cell: int, generator: str, evidence: str) -> Cause:
