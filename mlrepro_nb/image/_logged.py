@@ -66,4 +66,4 @@ def _is_name(key: str, value: object) -> bool:
 
     Keys of a model's own dictionaries have a description for a value, never a number or text.
     """
-    return (key == "__id__" and isinstance(value, int)) or (key == "file" and isinstance(value, str))
+    return isinstance(value, {"__id__": int, "file": str}.get(key, ()))
