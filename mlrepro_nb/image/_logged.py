@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _skops(path: Path) -> str | None:
                 for name in archive.namelist()
                 if name != "schema.json"
             ]
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, TypeError, ValueError):
         return None  # not as skops writes it
     return digest_bytes(json.dumps([schema, sorted(held)]).encode())
 

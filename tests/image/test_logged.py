@@ -54,6 +54,19 @@ def test_what_is_not_as_skops_writes_it_is_told_by_all_of_it(tmp_path: Path, con
     assert digest_of_model(path) is None
 
 
+def test_a_damaged_archive_is_told_by_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.skops"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("schema.json", json.dumps({"content": "x" * 1000}))
+    content = path.read_bytes()
+    for at in range(30, 60):  # nothing is raised, whatever is wrong with it
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        digest_of_model(path)
+    encrypted = content.rindex(b"PK\1\2") + 8
+    path.write_bytes(content[:encrypted] + b"\1" + content[encrypted + 1 :])
+    assert digest_of_model(path) is None
+
+
 def test_a_dictionary_of_the_model_keeps_its_own_keys(tmp_path: Path) -> None:
     digests = set()
     for number, value in enumerate(("1", "2")):
