@@ -36,7 +36,7 @@ class State(msgspec.Struct, frozen=True):
     @property
     def strength(self) -> str:
         """A number in the code that the model depends on: after other changes it is the same."""
-        return f"{self.round + 1}.{STATES.index(self.name) if self.name != 'code' else 0}"
+        return f"{self.round + 1}.{int(self.name == 'model')}"
 
     @property
     def more(self) -> tuple[str, ...]:
@@ -143,7 +143,8 @@ def notebook(folder: Path, state: State) -> None:
         ]),
         "table = pd.DataFrame({'a': [0.0, 1.0, 2.0, 3.0], 'b': [1.0, 0.0, 1.0, 0.0]})\n"
         f"model = LogisticRegression(C={state.strength}).fit(table, [0, 0, 1, 1])",
-        "mlflow.sklearn.log_model(model, name='model', input_example=table)",
+        "mlflow.sklearn.log_model(model, name='model', input_example=table, "
+        f"extra_pip_requirements={list(state.more) or None})",
     ]  # fmt: skip
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     for number, cell in enumerate(made.cells):
