@@ -132,7 +132,7 @@ class LayerWriter:
             self.folders.append(path)
             if self._part:
                 return
-            self._header(path, tarfile.DIRTYPE, mode)
+            self._write(header(path, tarfile.DIRTYPE, mode))
 
     def known(self, *paths: str) -> None:
         """Leave out folders that a layer below has already."""
@@ -147,7 +147,7 @@ class LayerWriter:
 
     def link(self, path: str, target: str) -> None:
         """Add a symbolic link."""
-        self._header(path, tarfile.SYMTYPE, 0o777, link=target)
+        self._write(header(path, tarfile.SYMTYPE, 0o777, link=target))
 
     def file(self, path: str, content: bytes | BinaryIO, *, executable: bool = False) -> Content:
         """Add a file and return what it holds."""
@@ -155,7 +155,7 @@ class LayerWriter:
         stream.seek(0, io.SEEK_END)
         size = stream.tell()
         stream.seek(0)
-        self._header(path, tarfile.REGTYPE, 0o755 if executable else 0o644, size=size)
+        self._write(header(path, tarfile.REGTYPE, 0o755 if executable else 0o644, size=size))
         digest = hashlib.sha256()
         left = size
         while left:
@@ -179,7 +179,7 @@ class LayerWriter:
             It is not what it is said to be. What was written is of no use then.
         """
         size = content.size
-        self._header(path, tarfile.REGTYPE, 0o755 if executable else 0o644, size=size)
+        self._write(header(path, tarfile.REGTYPE, 0o755 if executable else 0o644, size=size))
         self.flush()
         digest = hashlib.sha256()
         whole = self._inflated if size <= _HELD else self._inflated_by_pieces
@@ -189,7 +189,7 @@ class LayerWriter:
         self._write(b"\0" * (-size % _BLOCK))
         return Content(sha256=digest.digest(), size=size)
 
-    def _inflated(self, path: str, content: Deflated) -> Iterator[bytes]:
+    def _inflated(self, path: str, content: Deflated) -> Iterator[bytes | bytearray]:
         """Put a gzip member and yield what is in it; libdeflate takes a third of zlib's time."""
         end = struct.pack("<II", content.crc, content.size)
         member = b"".join((_HEAD, *content.pieces, end))
@@ -202,7 +202,7 @@ class LayerWriter:
         self._put(member)
         yield plain
 
-    def _inflated_by_pieces(self, path: str, content: Deflated) -> Iterator[bytes]:
+    def _inflated_by_pieces(self, path: str, content: Deflated) -> Iterator[bytes | bytearray]:
         """Do the same of what is too big to be held in memory."""
         inflate, crc, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, content.size
         self._put(_HEAD)
@@ -218,9 +218,6 @@ class LayerWriter:
         if not inflate.eof or inflate.unused_data or left or crc != content.crc:
             raise ValueError(f"{path} is damaged")
         self._put(struct.pack("<II", crc, content.size & 0xFFFFFFFF))
-
-    def _header(self, path: str, kind: bytes, mode: int, *, size: int = 0, link: str = "") -> None:
-        self._write(header(path, kind, mode, size, link))
 
     def _write(self, data: bytes) -> None:
         self._plain.update(data)
