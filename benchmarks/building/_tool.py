@@ -18,7 +18,7 @@ import nbformat.v4
 
 from mlrepro_nb.connect import index, oci, registry, uv
 
-STATES = ("cold", "code", "more")
+STATES = ("cold", "code", "model", "more")
 MORE = ("boltons==25.0.0", "toolz==1.0.0", "more-itertools==10.5.0", "sortedcontainers==2.4.0",
         "parse==1.20.2", "text-unidecode==1.3", "inflection==0.5.1")  # fmt: skip
 """Distributions that are added: another one in each round, which no cache has a layer of."""
@@ -35,8 +35,8 @@ class State(msgspec.Struct, frozen=True):
 
     @property
     def strength(self) -> str:
-        """A number in the code that the model depends on."""
-        return f"{self.round + 1}.{STATES.index(self.name)}"
+        """A number in the code that the model depends on: after other changes it is the same."""
+        return f"{self.round + 1}.{int(self.name == 'model')}"
 
     @property
     def more(self) -> tuple[str, ...]:
@@ -139,11 +139,12 @@ def notebook(folder: Path, state: State) -> None:
         "\n".join([
             "import mlflow", "import pandas as pd",
             "from sklearn.linear_model import LogisticRegression",
-            *(f"import {module}" for module in state.modules),
+            *(f"import {module}" for module in state.modules), f"# {state.name}",
         ]),
         "table = pd.DataFrame({'a': [0.0, 1.0, 2.0, 3.0], 'b': [1.0, 0.0, 1.0, 0.0]})\n"
         f"model = LogisticRegression(C={state.strength}).fit(table, [0, 0, 1, 1])",
-        "mlflow.sklearn.log_model(model, name='model', input_example=table)",
+        "mlflow.sklearn.log_model(model, name='model', input_example=table, "
+        f"extra_pip_requirements={list(state.more) or None})",
     ]  # fmt: skip
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     for number, cell in enumerate(made.cells):

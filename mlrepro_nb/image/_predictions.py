@@ -19,13 +19,14 @@ from mlrepro_nb.connect import command, oci
 from mlrepro_nb.connect.mlflow_serving import serving_example
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.image._contents import ContextFile, identity
+from mlrepro_nb.image._logged import digest_of_model
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.service.predictions import FILE
 from mlrepro_nb.image.service.recording import NOT_RECORDED
 from mlrepro_nb.model import Environment, Record, Report, Step, digest_bytes, digest_text
 from mlrepro_nb.store import Store
 
-_FORMAT = 2
+_FORMAT = 3
 _LONGEST = 600
 
 
@@ -121,19 +122,13 @@ def _model_folder(planned: Plan) -> Path:
     return Path(found.source).parent
 
 
-_OF_THE_MOMENT = re.compile(
-    rb"(?m)^(?:artifact_path|model_id|model_uuid|run_id|utc_time_created): .*\n"
-)
-"""What MLmodel says of when and where a model was logged, rather than of the model."""
-
-
 def _about(planned: Plan, store: Store) -> dict[str, object]:
     """Return what predictions depend on: the model itself, which a rerun may log once more."""
 
     def told(file: ContextFile) -> str:
-        if (file.layer, file.path) != ("model", "MLmodel") or file.source is None:
-            return identity(file, store)
-        return digest_bytes(_OF_THE_MOMENT.sub(b"", Path(file.source).read_bytes()))
+        logged = file.layer == "model" and file.source is not None
+        same = digest_of_model(Path(str(file.source))) if logged else None
+        return same or identity(file, store)
 
     files = {
         layer: [[file.path, told(file)] for file in planned.layer(layer)]

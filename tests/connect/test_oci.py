@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlrepro_nb.connect import oci
+from mlrepro_nb.connect.oci._header import header
 from mlrepro_nb.errors import MlreproError, ToolError, UsageError
 from mlrepro_nb.model import digest_bytes
 
@@ -109,6 +110,22 @@ def deflated(content: bytes) -> oci.Deflated:
     return oci.Deflated(pieces=pieces, size=len(content), crc=zlib.crc32(content))
 
 
+@given(st.text("ab/é. ", min_size=1, max_size=120), st.booleans(), st.integers(0, 8**11 + 1))
+def test_an_entry_is_what_tarfile_makes_of_it(path: str, runs: bool, size: int) -> None:
+    entry = tarfile.TarInfo(path)
+    entry.mode, entry.size, entry.mtime = 0o755 if runs else 0o644, size, oci.EPOCH
+    expected = entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    assert header(path, tarfile.REGTYPE, entry.mode, size) == expected
+
+
+@pytest.fixture(params=[True, False], ids=["in memory", "by pieces"])
+def however_big(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compressed is held in memory, or is too big for that."""
+    if not request.param:
+        monkeypatch.setattr("mlrepro_nb.connect.oci._layer._HELD", 0)
+
+
+@pytest.mark.usefixtures("however_big")
 def test_what_is_compressed_stays_so_and_is_the_same_tar(tmp_path: Path) -> None:
     content = random.Random(0).randbytes(300_000) + bytes(700_000)
     packed = deflated(content)
@@ -134,6 +151,7 @@ def test_what_is_compressed_stays_so_and_is_the_same_tar(tmp_path: Path) -> None
     assert made.diff_id == digest_bytes(gzip.decompress((tmp_path / "kept").read_bytes()))
 
 
+@pytest.mark.usefixtures("however_big")
 @pytest.mark.parametrize(
     "change",
     [

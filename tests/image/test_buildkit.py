@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import uuid
 from pathlib import Path
@@ -20,7 +21,7 @@ from mlrepro_nb.image._render import upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders._image import BuiltImage
 from mlrepro_nb.image.builders.docker import DockerBuilder
-from mlrepro_nb.model import Image, Record, canonical, digest_bytes
+from mlrepro_nb.model import Image, Record, canonical, digest_bytes, short
 from mlrepro_nb.store import Store
 from tests.image.conftest import PYTHON
 from tests.package_index import Index
@@ -112,6 +113,10 @@ def test_another_content_of_the_same_length_is_seen(
     below = door.manifest(base_image, platform="linux/amd64").content
     own = [layer.digest for layer in oci.image(below, base_image).layers]
     assert layers[1][: len(own)] == own
+    # The operating system's packages are looked for in the base image and what BuildKit put on top.
+    looked: list[str] = []
+    made.texts(re.compile("/var/lib/dpkg/status"), lambda step: looked.append(step.message))
+    assert looked == [f"looking through layer {short(d)}" for d in (*own, layers[1][-1])]
     # Nothing is left that is not compressed, neither in the image nor in the cache.
     held = oci.image(made.image.manifest, "it")
     assert {layer.media_type for layer in held.layers} <= {oci.GZIP, *base_types(below)}

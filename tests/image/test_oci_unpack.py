@@ -135,6 +135,18 @@ def test_the_order_and_dates_of_the_archive_do_not_count(tmp_path: Path) -> None
     assert made[0] == made[1]
 
 
+def test_however_an_archive_packs_its_files_their_tar_is_one(tmp_path: Path) -> None:
+    made = set()
+    for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
+        path = tmp_path / str(kind) / NAME
+        path.parent.mkdir()
+        with zipfile.ZipFile(path, "w", kind) as archive:
+            for name, text in {**CONTENT, "pkg/empty.py": "", "pkg/big": "ab" * 40_000}.items():
+                archive.writestr(name, text)
+        made.add(unpacked(path, _unpack.venv(SITE, VERSION))[0].diff_id)
+    assert len(made) == 1
+
+
 def test_what_built_a_local_wheel_is_left_out(tmp_path: Path) -> None:
     made = []
     for version in ("1.2", "1.3"):
@@ -188,6 +200,20 @@ def test_how_a_local_wheel_was_compressed_does_not_count(tmp_path: Path) -> None
         for level in (1, 9)
     ]
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_small_file_that_is_damaged_is_refused(tmp_path: Path, kind: int) -> None:
+    path = tmp_path / NAME
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, text in CONTENT.items():
+            archive.writestr(name, text)
+        item = archive.getinfo("pkg/data.bin")
+    damaged = bytearray(path.read_bytes())
+    damaged[item.header_offset + 30 + len(item.filename)] ^= 0xFF
+    path.write_bytes(damaged)
+    with pytest.raises(MlreproError, match=r"can be installed: pkg/data.bin is damaged"):
+        unpacked(path, _unpack.venv(SITE, VERSION))
 
 
 def test_a_damaged_wheel_is_refused(tmp_path: Path) -> None:

@@ -4,16 +4,15 @@ https://github.com/opencontainers/image-spec
 """
 
 from mlrepro_nb.connect.oci._cache import Cache, digest_of, full_disk, located
+from mlrepro_nb.connect.oci._header import EPOCH
 from mlrepro_nb.connect.oci._layer import (
     COMPRESSOR,
-    EPOCH,
     Content,
     Deflated,
     Layer,
     LayerWriter,
     check_compressor,
     compress,
-    opened,
     spooled,
 )
 from mlrepro_nb.connect.oci._layout import (
@@ -28,6 +27,7 @@ from mlrepro_nb.connect.oci._layout import (
     image,
     place,
 )
+from mlrepro_nb.connect.oci._opened import opened
 from mlrepro_nb.connect.oci._texts import Entry, entries_in, stacked, texts_in
 from mlrepro_nb.connect.oci._write import check_target, damaged, is_archive, share, stream, write
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mlrepro_nb.connect.oci._layer import opened
+from mlrepro_nb.connect.oci._opened import opened
 
 _LARGEST = 64 << 20
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mlrepro_nb.connect.oci._cache import digest_of, full_disk
-from mlrepro_nb.connect.oci._layer import EPOCH
+from mlrepro_nb.connect.oci._header import EPOCH
 from mlrepro_nb.connect.oci._layout import INDEX, MANIFEST, Descriptor, Image, place
 from mlrepro_nb.connect.registry import EMPTY, Artifact, Manifest, parse
 from mlrepro_nb.errors import MlreproError, UsageError

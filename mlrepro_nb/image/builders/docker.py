@@ -137,9 +137,11 @@ class DockerBuilder:
                 image, _ = oci.Layout(layout).find(plan.platform)
                 for blob in sorted((layout / "blobs" / "sha256").iterdir()):
                     self.cache.take(blob)
-                toolchain = kit.title
+                toolchain, above = kit.title, frozenset[str]()
             else:
-                image, by = self._by_buildkit(kit, plan, wanted, folder, layout, secrets, report)
+                image, above, by = self._by_buildkit(
+                    kit, plan, wanted, folder, layout, secrets, report
+                )
                 toolchain = f"{kit.title}; {by}"
         self.cache.sweep()
         archive = wanted.output is not None and oci.is_archive(wanted.output)
@@ -148,15 +150,18 @@ class DockerBuilder:
         )
         return BuiltImage(
             image, (self.cache, self.downloads), placed, toolchain=toolchain,
-            below=frozenset(layer.digest for layer in image.layers),
+            below=frozenset(layer.digest for layer in image.layers), above=above,
             origin=registry.parse(plan.base).name,
         )  # fmt: skip
 
     def _by_buildkit(
         self, kit: buildkit.BuildKit, plan: Plan, wanted: Wanted, folder: Path, layout: Path,
         secrets: dict[str, Path], report: Report,
-    ) -> tuple[oci.Image, str]:  # fmt: skip
-        """Build the project on top of its dependencies; return by what those were made, too.
+    ) -> tuple[oci.Image, frozenset[str], str]:  # fmt: skip
+        """Build the project on top of its dependencies.
+
+        Beside the image are those layers in which none of the operating system's files can be,
+        as far as is known, and by what the dependencies were made.
 
         BuildKit dates the layers of an image anew in each build; those of a base image it leaves
         alone. So the dependencies are an image of their own. They are made as without an engine,
@@ -168,10 +173,12 @@ class DockerBuilder:
             no_cache=self.fresh, report=report,
         )  # fmt: skip
         try:
-            lower, by = below(plan, wanted, self.cache, self.downloads, report), builder(plan)
+            lower, above = below(plan, wanted, self.cache, self.downloads, report)
+            by = builder(plan)
         except NeedsEngineError as error:
             report(Step(message=f"{error.message} BuildKit makes the dependencies.", log=True))
-            lower, by = self._stage(build, plan, kit, folder, layout, report), oci.COMPRESSOR
+            lower, above = self._stage(build, plan, kit, folder, layout, report), frozenset()
+            by = oci.COMPRESSOR
         report(Step(message="building the image"))
         digests = (lower.digest, *(blob.digest for blob in lower.blobs))
         places = oci.located(digests, (self.cache, self.downloads))
@@ -182,7 +189,7 @@ class DockerBuilder:
         containerfile.write_text(upper(plan), encoding="utf-8")
         images = {DEPENDENCIES: (given, lower.digest)}
         build(target=whole, containerfile=containerfile, images=images)
-        return packed(whole, plan.platform, self.cache, report), by
+        return packed(whole, plan.platform, self.cache, report), above, by
 
     def _stage(
         self, build: Callable[..., None], plan: Plan, kit: buildkit.BuildKit, folder: Path,

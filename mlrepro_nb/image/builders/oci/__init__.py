@@ -7,6 +7,8 @@ bytecode) is pinned, checked and named on the image.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mlrepro_nb.connect import docker, oci, registry
 from mlrepro_nb.errors import UsageError
 from mlrepro_nb.image._plan import Plan
@@ -69,15 +71,17 @@ class OciBuilder:
         return BuiltImage(
             image, (self.cache, self.downloads), wanted, toolchain=builder(plan),
             below=frozenset(layer.digest for layer in found.image.layers),
-            above=frozenset(m.layer.digest for m in made if not m.system),
+            above=_above(made),
             origin=None if plan.base_layout else registry.parse(plan.base).name,
         )  # fmt: skip
 
 
 def below(
     plan: Plan, wanted: Wanted, cache: oci.Cache, downloads: oci.Cache, report: Report
-) -> oci.Image:
+) -> tuple[oci.Image, frozenset[str]]:
     """Return the base image with a plan's dependencies on it, for who puts the project on top.
+
+    Beside it are those of its layers that have nothing of the operating system.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def below(
         Something of it has to be run, or is only to be had, where an engine is.
     """
     found, made = _dependencies(plan, wanted, cache, downloads, report)
-    return _kept(compose_below(plan, found, made), cache)
+    return _kept(compose_below(plan, found, made), cache), _above(made)
 
 
 def _dependencies(
@@ -97,6 +101,10 @@ def _dependencies(
         for lock in (plan.lock, plan.lab)
     )
     return found, dependencies(plan, found.facts, chosen, lab, downloads, cache, report)
+
+
+def _above(made: Iterable[Made]) -> frozenset[str]:
+    return frozenset(m.layer.digest for m in made if not m.system)
 
 
 def _kept(composed: tuple[bytes, oci.Image], cache: oci.Cache) -> oci.Image:

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import posixpath
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
 from mlrepro_nb.connect import interpreters
 from mlrepro_nb.errors import MlreproError, NeedsEngineError, ToolError
@@ -147,5 +147,5 @@ class Compiler:
 def cached_name(path: str, python: str) -> str:
     """Return where Python looks for the bytecode of a module."""
     major, minor = python.split(".")[:2]
-    pure = Path(path)
-    return str(pure.parent / "__pycache__" / f"{pure.stem}.cpython-{major}{minor}.pyc")
+    folder, name = posixpath.split(path)
+    return f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-{major}{minor}.pyc"
