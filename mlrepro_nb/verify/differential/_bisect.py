@@ -20,7 +20,7 @@ from mlrepro_nb.verify.attribute import Case, Output
 from mlrepro_nb.verify.attribute.case import cause
 from mlrepro_nb.verify.attribute.environment import other_python, recorded_versions
 from mlrepro_nb.verify.differential._conditions import Held
-from mlrepro_nb.verify.differential._search import Go, Same
+from mlrepro_nb.verify.differential._runs import Go, Same
 
 Tell = Callable[[str], object]
 RUNS = 12

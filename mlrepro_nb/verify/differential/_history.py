@@ -6,42 +6,105 @@ changes its own input may do so to no effect. What the run gives is what tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from mlrepro_nb.verify.attribute import Case
-from mlrepro_nb.verify.attribute.order import executed_order, gaps, imports_only
+from mlrepro_nb.verify.attribute.order import (
+    executed_order,
+    gaps,
+    imports_only,
+    ran_again,
+    ran_before,
+)
+from mlrepro_nb.verify.differential._conditions import Held
+from mlrepro_nb.verify.differential._runs import Runs
 
 _MOST = 4
 """Runs of a cell that are missing in the counts, beyond which it is not run so often."""
 
 
-def in_order(case: Case) -> tuple[int, ...]:
-    """Return the cells in the order of their counts; nothing where that is the file's.
+class History(Runs):
+    """What the order and the number of executions explain."""
 
-    With a record there is nothing to find out, and counts that stand twice are of several
-    kernels.
-    """
-    order = executed_order(case)
-    counts = [cell.count for cell in case.cells.values() if cell.count is not None]
-    if case.record is not None or len(set(counts)) < len(counts) or order == sorted(order):
-        return ()
-    return tuple(order)
+    def tell(self) -> None:
+        """Run the cells in the order of their counts, and as often as those leave room."""
+        cells = frozenset(
+            index for index, cell in self.case.cells.items()
+            if cell.differs and cell.error is None and cell.repeats is not False
+            and index not in self.case.confirmed
+        )  # fmt: skip
+        if cells and (order := self._in_order()) and self.budget.allows():
+            held = Held(order=order)
+            outputs = self._carry_out(held, ("execution order",), "whether it is the order in "
+                                      "which the cells ran")  # fmt: skip
+            restored = self._restored(outputs, cells)
+            clean = {index: list(self.case.cells[index].outputs) for index in cells}
+            self.case.in_any_order |= self._agree(clean, outputs, cells - restored)
+            self._note(restored)
+            if restored:
+                self._conclude(restored, ran_before(self.case, restored), "with the cells run in "
+                               "the order of their execution counts it is as stored")  # fmt: skip
+            cells -= restored
+        if cells and (again := self._perhaps_again()):
+            self._again(cells, again)
 
+    def _again(self, cells: frozenset[int], again: dict[int, int]) -> None:
+        """Run cells as often as the counts leave room, all of them, then each alone."""
+        tried = [again]
+        if max(again.values()) > 1:
+            tried.append(dict.fromkeys(again, 1))
+        for more in tried:
+            restored = self._repeat(cells, more)
+            if restored is None:
+                return
+            left = restored
+            # Of several the last before the first that differs is the likeliest.
+            first = min(restored, default=0)
+            for cell in sorted(more, key=lambda c: (c > first, -c)) if len(more) > 1 else ():
+                alone = self._repeat(left, {cell: more[cell]}) if left else None
+                if alone:
+                    self._name_again(alone, cell, more[cell])
+                    left -= alone
+            if left:
+                culprit = max((c for c in more if c <= min(left)), default=min(more))
+                self._name_again(left, culprit, more[culprit])
+            cells -= restored
+        self.case.however_often |= cells
 
-def perhaps_again(case: Case) -> dict[int, int]:
-    """Return cells that may have run more than once, and how many runs more there is room for."""
-    counts = [cell.count for cell in case.cells.values() if cell.count is not None]
-    if case.record is not None or len(set(counts)) < len(counts):
-        return {}
-    return {
-        cell: missing for cell, missing in gaps(case).items()
-        if missing <= _MOST and not imports_only(case, cell)
-    }  # fmt: skip
+    def _repeat(self, cells: frozenset[int], more: dict[int, int]) -> frozenset[int] | None:
+        """Return what comes out as stored where cells run again; None where that cannot be told."""
+        if not self.budget.allows():
+            return None
+        held = Held(order=self._with_again(more))
+        told = tuple(f"cell {cell} run {1 + missing} times" for cell, missing in more.items())
+        outputs = self._carry_out(held, told, "whether it ran more than once")
+        restored = None if outputs is None else self._restored(outputs, cells)
+        self._note(restored or ())
+        return restored
 
+    def _name_again(self, cells: frozenset[int], cell: int, missing: int) -> None:
+        self._conclude(cells, ran_again(self.case, cell, 1 + missing), "run as often as the "
+                       "execution counts leave room it is as stored")  # fmt: skip
 
-def with_again(case: Case, again: Iterable[tuple[int, int]]) -> tuple[int, ...]:
-    """Return the cells in the order of their counts, some of them several times in a row."""
-    times = dict(again)
-    return tuple(
-        cell for index in executed_order(case) for cell in [index] * (1 + times.get(index, 0))
-    )
+    def _in_order(self) -> tuple[int, ...]:
+        """Return the cells in the order of their counts; nothing where that is the file's."""
+        order = executed_order(self.case)
+        return tuple(order) if self._counted() and order != sorted(order) else ()
+
+    def _perhaps_again(self) -> dict[int, int]:
+        """Return cells that may have run more than once, and how many runs more there may be."""
+        return {
+            cell: missing for cell, missing in gaps(self.case).items()
+            if self._counted() and missing <= _MOST and not imports_only(self.case, cell)
+        }  # fmt: skip
+
+    def _counted(self) -> bool:
+        """Whether counts are all that is known, and of one kernel: none stands twice."""
+        counts = [cell.count for cell in self.case.cells.values() if cell.count is not None]
+        return self.case.record is None and len(set(counts)) == len(counts)
+
+    def _with_again(self, more: Mapping[int, int]) -> tuple[int, ...]:
+        """Return the cells in the order of their counts, some of them several times in a row."""
+        return tuple(
+            cell for index in executed_order(self.case)
+            for cell in [index] * (1 + more.get(index, 0))
+        )  # fmt: skip

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-import msgspec
-
-from mlrepro_nb.errors import MlreproError
-from mlrepro_nb.model import Cause, Trial
+from mlrepro_nb.model import Trial
 from mlrepro_nb.verify.attribute import (
     Case,
-    Output,
     is_explained,
     may_agree_by_chance,
     of_condition,
@@ -20,31 +16,14 @@ from mlrepro_nb.verify.attribute.environment import (
     imported_by,
     recorded_versions,
 )
-from mlrepro_nb.verify.attribute.order import ran_again, ran_before
-from mlrepro_nb.verify.differential import _history
-from mlrepro_nb.verify.differential._conditions import Condition, Held, hold
+from mlrepro_nb.verify.differential._conditions import Condition, Held
+from mlrepro_nb.verify.differential._history import History
 from mlrepro_nb.verify.differential._plan import Suspicion, suspicions
-
-Outputs = dict[int, list[Output]]
-Go = Callable[[Held], Outputs]
-"""Runs the notebook under conditions and returns what its cells gave out."""
-Same = Callable[[int, list[Output], list[Output]], bool]
-"""Whether two outputs of a cell agree; the first is the reference's where they are told apart."""
-
+from mlrepro_nb.verify.differential._runs import Budget, Go, Runs, Same
 
 _REPLAY: tuple[Condition, ...] = ("replay",)
 _MORE = 3
 """Runs more in which clean runs must agree where they may have agreed by chance."""
-
-
-class Budget(msgspec.Struct):
-    """How many reruns there may still be."""
-
-    left: int
-
-    def allows(self, count: int = 1) -> bool:
-        """Whether so many are left."""
-        return self.left >= count
 
 
 def investigate(case: Case, go: Go, same: Same, budget: Budget) -> list[Trial]:
@@ -52,21 +31,18 @@ def investigate(case: Case, go: Go, same: Same, budget: Budget) -> list[Trial]:
 
     The causes are put into `case.confirmed`, several for a cell where several hold.
     """
-    search = _Search(case, go, same, budget)
+    trials: list[Trial] = []
+    search = _Search(case, go, same, budget, trials)
     search.coincidence()
-    search.history()
+    History(case, go, same, budget, trials).tell()
     if any(cell.repeats is False for cell in case.cells.values()):
         search.replay()
         search.chance()
     search.change()
-    return search.trials
+    return trials
 
 
-class _Search:
-    def __init__(self, case: Case, go: Go, same: Same, budget: Budget) -> None:
-        self.case, self.go, self.same, self.budget = case, go, same, budget
-        self.trials: list[Trial] = []
-
+class _Search(Runs):
     def coincidence(self) -> None:
         """Run on where two clean runs agree and an unseeded draw may be why they should not.
 
@@ -90,73 +66,6 @@ class _Search:
                 cells[index].repeats = False
             self._note(other)
             left -= other
-
-    def history(self) -> None:
-        """Run the cells in the order of their counts, and as often as those leave room."""
-        cells = frozenset(
-            index for index, cell in self.case.cells.items()
-            if cell.differs and cell.error is None and cell.repeats is not False
-            and index not in self.case.confirmed
-        )  # fmt: skip
-        if cells and (order := _history.in_order(self.case)) and self.budget.allows():
-            held = Held(order=order)
-            outputs = self._carry_out(held, ("execution order",), "whether it is the order in "
-                                      "which the cells ran")  # fmt: skip
-            restored = self._restored(outputs, cells)
-            clean = {index: list(self.case.cells[index].outputs) for index in cells}
-            self.case.in_any_order |= self._agree(clean, outputs, cells - restored)
-            self._note(restored)
-            if restored:
-                self._conclude(restored, ran_before(self.case, restored), "with the cells run in "
-                               "the order of their execution counts it is as stored")  # fmt: skip
-            cells -= restored
-        if cells and (again := _history.perhaps_again(self.case)):
-            self._again(cells, again)
-
-    def _again(self, cells: frozenset[int], again: dict[int, int]) -> None:
-        """Run cells as often as the counts leave room, all of them, then each alone."""
-        tried = [again]
-        if max(again.values()) > 1:
-            tried.append(dict.fromkeys(again, 1))
-        for more in tried:
-            restored = self._repeat(cells, more)
-            if restored is None:
-                return
-            left = restored
-            # Of several the last before the first that differs is the likeliest.
-            first = min(restored, default=0)
-            for cell in sorted(more, key=lambda c: (c > first, -c)) if len(more) > 1 else ():
-                alone = self._repeat(left, {cell: more[cell]}) if left else None
-                if alone:
-                    self._name_again(alone, cell, more[cell])
-                    left -= alone
-            if left:
-                culprit = max((c for c in more if c <= min(left)), default=min(more))
-                self._name_again(left, culprit, more[culprit])
-            cells -= restored
-        self.case.however_often |= cells
-
-    def _repeat(self, cells: frozenset[int], more: dict[int, int]) -> frozenset[int] | None:
-        """Return what comes out as stored where cells run again; None where that cannot be told."""
-        if not self.budget.allows():
-            return None
-        held = Held(order=_history.with_again(self.case, more.items()))
-        told = tuple(f"cell {cell} run {1 + missing} times" for cell, missing in more.items())
-        outputs = self._carry_out(held, told, "whether it ran more than once")
-        restored = None if outputs is None else self._restored(outputs, cells)
-        self._note(restored or ())
-        return restored
-
-    def _name_again(self, cells: frozenset[int], cell: int, missing: int) -> None:
-        self._conclude(cells, ran_again(self.case, cell, 1 + missing), "run as often as the "
-                       "execution counts leave room it is as stored")  # fmt: skip
-
-    def _conclude(self, cells: frozenset[int], found: Cause, evidence: str) -> None:
-        told = f"{found.evidence} Reruns show it: {evidence}."
-        for cell in sorted(cells):
-            self.case.confirmed.setdefault(cell, []).append(
-                msgspec.structs.replace(found, evidence=told, confidence="confirmed")
-            )
 
     def replay(self) -> None:
         """Feed back what the recorded run drew: what comes out as recorded hung on that."""
@@ -271,41 +180,10 @@ class _Search:
             if found is not None:
                 self.case.confirmed.setdefault(cell, []).append(found)
 
-    def _run(self, conditions: Collection[Condition], why: str) -> Outputs | None:
-        return self._carry_out(hold(conditions, self.case), conditions, why)
-
-    def _carry_out(self, held: Held, conditions: Collection[str], why: str) -> Outputs | None:
-        self.budget.left -= 1
-        try:
-            outputs = self.go(held)
-        except MlreproError as error:
-            self.trials.append(Trial(conditions=tuple(conditions), why=why, problem=error.message))
-            return None
-        self.trials.append(Trial(conditions=tuple(conditions), why=why))
-        return outputs
-
-    def _restored(self, outputs: Outputs | None, cells: frozenset[int]) -> frozenset[int]:
-        return frozenset(
-            cell for cell in cells
-            if outputs is not None
-            and self.same(cell, list(self.case.cells[cell].reference), outputs.get(cell, []))
-        )  # fmt: skip
-
-    def _agree(
-        self, one: Outputs | None, other: Outputs | None, cells: frozenset[int]
-    ) -> frozenset[int]:
-        if one is None or other is None:
-            return frozenset()
-        return frozenset(c for c in cells if self.same(c, one.get(c, []), other.get(c, [])))
-
     def _name(self, cells: Collection[int], condition: Condition, evidence: str) -> None:
         for cell in sorted(cells):
             found = of_condition(self.case, cell, condition, evidence)
             self.case.confirmed.setdefault(cell, []).append(found)
-
-    def _note(self, cells: Collection[int]) -> None:
-        if self.trials:
-            self.trials[-1] = msgspec.structs.replace(self.trials[-1], told=tuple(sorted(cells)))
 
 
 def _reasons(suspects: list[Suspicion]) -> str:
