@@ -20,7 +20,7 @@ _SAVE = """\
 import builtins, os, sys, numpy, pandas
 _before = dict(os=dict(os.__dict__), b=dict(builtins.__dict__), pd=dict(pandas.__dict__),
                df=dict(pandas.DataFrame.__dict__), np=dict(numpy.__dict__), env=dict(os.environ))
-_modules = set(sys.modules)
+_modules, _printed = set(sys.modules), numpy.get_printoptions()
 def _restore():
     for name, module in (("os", os), ("b", builtins), ("pd", pandas), ("np", numpy)):
         for key in set(module.__dict__) - set(_before[name]):
@@ -30,6 +30,8 @@ def _restore():
                 setattr(module, key, value)
     for key in set(pandas.DataFrame.__dict__) - set(_before["df"]):
         delattr(pandas.DataFrame, key)
+    numpy.set_printoptions(**_printed)
+    pandas.reset_option("display")
     os.environ.clear(); os.environ.update(_before["env"])
     for name, module in list(sys.modules.items()):
         planted = getattr(module, "__spec__", None) is None and name not in ("__main__", "_planted")
