@@ -203,6 +203,25 @@ def build() -> list[Fault]:
         edit=lambda nb: [c.update(execution_count=n) for c, n in zip(nb["cells"], (1, 3, 2, 4))],  # noqa: B905
         after={"penguins.csv": PENGUINS + "adelie,40.1,3400\n"})  # fmt: skip
 
+    # Paths that no literal spells, files that a module opens, what a listing finds anew.
+    cells = ["year = 2023\nfolder = 'data'", "text = open(f'{folder}/sales_{year}.csv').read()",
+             "print(text.split())"]  # fmt: skip
+    add("changed-data/path-put-together", cells, ("changed-data", 1),
+        files={"data/sales_2023.csv": "1\n2\n"}, after={"data/sales_2023.csv": "1\n3\n"})  # fmt: skip
+    cells = ["import rawrows", "rows = rawrows.get()", "print(rows)"]
+    add("changed-data/read-in-a-module", cells, ("changed-data", 1), after={"raw.txt": "5 6\n"},
+        files={"rawrows.py": "def get():\n    return open('raw.txt').read().split()\n", "raw.txt": "5\n"})  # fmt: skip
+    months = {"months/feb.txt": "3\n", "months/jan.txt": "1\n"}
+    listing = ["from pathlib import Path", "files = sorted(Path('months').glob('*.txt'))\nprint([f.stem for f in files])",
+               "print(sum(int(f.read_text()) for f in files))"]  # fmt: skip
+    add("changed-data/listed-anew", listing, ("changed-data", 1), files=months,
+        after={"months/mar.txt": "9\n"})  # fmt: skip
+    add("benign/listed-beside", listing, None, files=months, after={"months/mar.csv": "9\n"})
+    cells = [*listing, "rate = 2", "print(rate * 3.5)"]
+    add("edited-after-run/beside-what-is-listed-anew", cells, ("edited-after-run", 3), files=months,
+        after={"months/apr.csv": "9\n", "helpers.py": "A = 1\n"},
+        ran=[*enumerate(cells[:3]), (3, "rate = 3"), (4, cells[4])])  # fmt: skip
+
     # --- absolute-path
     cells = [IMPORTS, "df = pd.read_csv('/home/alice/project/penguins.csv')", "print(len(df))"]
     alice = (
@@ -251,6 +270,18 @@ def build() -> list[Fault]:
     before = {"helpers.py": "def clean(s):\n    return s.strip()\n"}
     add("local-edit/name-gone", cells, ("local-edit", 0), files=before,
         after={"helpers.py": "def tidy(s):\n    return s.strip()\n"})  # fmt: skip
+    cells = ["import helpers", "print(1)", "print(helpers.clean(' a '))"]
+    spread = "def spread(x):\n    return max(x) - {}\n"
+    cells = ["from spreading import spread", "values = [3, 9, 4]", "print(spread(values))", "print(len(values))"]
+    add("local-edit/module-of-a-package", cells, ("local-edit", 0),
+        files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
+        after={"spreading/stats.py": spread.format("2")})  # fmt: skip
+    add("local-edit/of-a-package-recorded", cells, ("local-edit", 0), recorded=True,
+        files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
+        after={"spreading/stats.py": spread.format("2")})  # fmt: skip
+    cells = ["import sys\nsys.path.insert(0, 'src')\nimport srcfeatures", "print(srcfeatures.spread([3, 9]))"]
+    add("local-edit/src-layout", cells, ("local-edit", 0), files={"src/srcfeatures.py": spread.format("1")},
+        after={"src/srcfeatures.py": spread.format("2")})  # fmt: skip
     cells = ["import helpers", "print(1)", "print(helpers.clean(' a '))"]
     add("local-edit/attribute-gone", cells, ("local-edit", 0), files=before,
         after={"helpers.py": "def tidy(s):\n    return s.strip()\n"})  # fmt: skip

@@ -9,7 +9,8 @@ from pathlib import Path, PureWindowsPath
 
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute.case import Case, cause
-from mlrepro_nb.verify.attribute.sources import file_literals, in_slice, listed_patterns
+from mlrepro_nb.verify.attribute.sources import in_slice
+from mlrepro_nb.verify.attribute.spelled import file_literals, listed_patterns
 
 _NO_BINARY = frozenset({"TesseractNotFoundError", "ExecutableNotFound", "PDFInfoNotInstalledError",
                         "JavaNotFoundException", "WebDriverException"})  # fmt: skip

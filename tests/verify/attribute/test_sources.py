@@ -3,7 +3,8 @@
 import pytest
 
 from mlrepro_nb.dataflow import Flow, read_cell
-from mlrepro_nb.verify.attribute.sources import find_sources, listed_patterns
+from mlrepro_nb.verify.attribute.sources import find_sources
+from mlrepro_nb.verify.attribute.spelled import listed_patterns
 
 
 def flow(*cells):

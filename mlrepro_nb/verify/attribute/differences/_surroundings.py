@@ -8,19 +8,16 @@ from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import environment, recorded
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.differences._shown import hints, shown
-from mlrepro_nb.verify.attribute.sources import (
-    file_literals,
-    in_slice,
-    written_files,
-)
-from mlrepro_nb.verify.attribute.versioned import file_of
+from mlrepro_nb.verify.attribute.inputs import spelled
+from mlrepro_nb.verify.attribute.sources import in_slice
+from mlrepro_nb.verify.attribute.spelled import file_literals, written_files
 
 
 def local_edit(case: Case, index: int) -> Cause | None:
     edits = {**recorded.local_edits(case), **environment.edited_packages(case)}
     for cell in case.flow.upstream(index):
         flow = case.flow.by_index.get(cell)
-        for name in flow.imports.values() if flow else ():
+        for name in (*flow.imports.values(), *case.imports[cell]) if flow else ():
             for module, found in edits.items():
                 if name == module or name.startswith(f"{module}.") or module.startswith(f"{name}."):
                     return found
@@ -106,6 +103,6 @@ def self_overwrite(case: Case, index: int) -> Cause | None:
                     f"Write to another file than {name}",
                 )  # fmt: skip
         for name in file_literals(flow):
-            if name not in writes and file_of(case, name):
+            if name not in writes and spelled(case, name):
                 read.setdefault(name, flow.index)
     return None
