@@ -217,6 +217,21 @@ def build() -> list[Fault]:
     add("changed-data/listed-anew", listing, ("changed-data", 1), files=months,
         after={"months/mar.txt": "9\n"})  # fmt: skip
     add("benign/listed-beside", listing, None, files=months, after={"months/mar.csv": "9\n"})
+    add("changed-data/listed-anew-recorded", listing, ("changed-data", 1), files=months,
+        after={"months/mar.txt": "9\n"}, recorded=True)  # fmt: skip
+    add("missing-file/listed-recorded", listing, ("missing-file", 1), files=months,
+        after={"months/jan.txt": None}, recorded=True)  # fmt: skip
+    cells = ["from pathlib import Path", "known = Path('known.txt')\n"
+             "value = known.read_text() if known.exists() else '10'\nknown.write_text(value)", "print(value)"]  # fmt: skip
+    add("missing-file/with-a-default", cells, ("missing-file", 1), files={"known.txt": "7"},
+        after={"known.txt": None}, recorded=True)  # fmt: skip
+    cells = ["from pathlib import Path", "part = Path('part.txt')\npart.write_text('7')\nvalue = part.read_text()\npart.unlink()",
+             "print(value)", "rate = 2", "print(rate * 3.5, value)"]  # fmt: skip
+    add("benign/made-and-taken-away", cells, None, files={}, recorded=True)
+    add("edited-after-run/beside-a-file-taken-away", cells, ("edited-after-run", 3), files={},
+        recorded=True, before={3: "rate = 3"})  # fmt: skip
+    add("benign/listed-beside-recorded", listing, None, files=months, recorded=True,
+        after={"months/mar.csv": "9\n"})  # fmt: skip
     cells = [*listing, "rate = 2", "print(rate * 3.5)"]
     add("edited-after-run/beside-what-is-listed-anew", cells, ("edited-after-run", 3), files=months,
         after={"months/apr.csv": "9\n", "helpers.py": "A = 1\n"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from glob import iglob
 from itertools import islice
 from pathlib import Path, PurePath
@@ -30,8 +31,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """As seen from the notebook."""
     path: Path
-    files: tuple[Path, ...] | None = None
-    """Of a folder: which of its files, where that is known."""
+    files: tuple[Path, ...] | None
+    """Itself, or of a folder which of its files; None where that is not known."""
 
 
 def inputs(case: Case, cell: int, *, folders: bool = False) -> Iterator[Input]:
@@ -58,12 +59,12 @@ def inputs(case: Case, cell: int, *, folders: bool = False) -> Iterator[Input]:
             continue
         if path.exists() and path.resolve() not in made:
             seen.add(path)
-            yield Input(name=shown(case, path), path=path, files=_touched(case, access, path))
+            yield Input(name=shown(case, path), path=path, files=touched(case, access))
     flow = case.flow.by_index.get(cell)
     for literal in dict.fromkeys([*file_literals(flow), *string_literals(flow)] if flow else ()):
         path = spelled(case, literal, folders=folders)
         if path is not None and path not in seen and path.resolve() not in made:
-            yield Input(name=literal, path=path)
+            yield Input(name=literal, path=path, files=(path,))
 
 
 def listed(case: Case, cell: int) -> Iterator[tuple[str, Input]]:
@@ -73,7 +74,16 @@ def listed(case: Case, cell: int) -> Iterator[tuple[str, Input]]:
     for pattern in listed_patterns(flow, case.flow) if flow is not None else ():
         for path in _matching(case, pattern):
             if path.suffix != ".ipynb" and path.resolve() not in made:
-                yield pattern, Input(name=shown(case, path), path=path)
+                yield pattern, Input(name=shown(case, path), path=path, files=(path,))
+
+
+def listing(case: Case, name: str) -> Iterator[int]:
+    """Yield the cells that list a file, be it there or not."""
+    for cell in case.flow.cells:
+        patterns = (p.removeprefix("./").replace("**/", "*")
+                    for p in listed_patterns(cell, case.flow))  # fmt: skip
+        if any(fnmatch(name, pattern) for pattern in patterns):
+            yield cell.index
 
 
 def folder_of(case: Case, pattern: str) -> Path:
@@ -107,6 +117,17 @@ def place(case: Case, access: DataAccess) -> Path | None:
     return path if path.is_absolute() else case.folder / path
 
 
+def touched(case: Case, access: DataAccess) -> tuple[Path, ...] | None:
+    """Return the files that an entry of a record stands for; None for a folder that is unlisted."""
+    path = place(case, access)
+    if path is None or access.files is None:
+        return (path,) if path is not None else ()
+    if access.tree is None or case.store is None:
+        return None
+    names = trees.stored_listing(case.store, access.tree)
+    return tuple(path / name for name in names) if names is not None else None
+
+
 def shown(case: Case, path: Path) -> str:
     """Return a path as one would write it in the notebook."""
     if path.is_relative_to(case.root):
@@ -134,13 +155,6 @@ def _matching(case: Case, pattern: str) -> Iterator[Path]:
         yield from filter(Path.is_file, (case.folder / name for name in islice(found, _MOST)))
     except (OSError, ValueError, RuntimeError):
         return
-
-
-def _touched(case: Case, access: DataAccess, folder: Path) -> tuple[Path, ...] | None:
-    if access.files is None or access.tree is None or case.store is None:
-        return None
-    names = trees.stored_listing(case.store, access.tree)
-    return tuple(folder / name for name in names) if names is not None else None
 
 
 def _resolved(path: Path) -> Path:

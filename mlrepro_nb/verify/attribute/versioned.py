@@ -129,10 +129,8 @@ def written_since(case: Case, index: int) -> Cause | None:
 def _taken_in(case: Case, cell: int) -> Iterator[tuple[str, Path]]:
     """Yield the files that a cell reads, those of a folder one by one."""
     for given in inputs(case, cell):
-        if given.path.is_file():
-            yield given.name, given.path
         for path in given.files or ():
-            yield shown(case, path), path
+            yield given.name if path == given.path else shown(case, path), path
 
 
 def _moment(path: Path) -> datetime:

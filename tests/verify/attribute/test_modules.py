@@ -24,7 +24,7 @@ def test_what_a_module_imports_is_loaded_with_it(tmp_path):
         "paths.py": "",
         "alone.py": "import tools.gone\n",
     }
-    cells = ("import tools", "import alone", "from tools.other import x", "import numpy", "tools = ")
+    cells = ("import tools", "import alone", "from tools.other import x", "import numpy", "a = ")
     every = ["paths", "tools", "tools.other", "tools.stats"]
     assert loaded(tmp_path, files, *cells) == {
         0: every, 1: ["alone", *every], 2: every, 3: [], 4: [],

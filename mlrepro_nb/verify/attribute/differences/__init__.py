@@ -34,6 +34,7 @@ from mlrepro_nb.verify.attribute.differences._surroundings import (
     version_shown,
 )
 from mlrepro_nb.verify.attribute.exceptions import cause_of_message
+from mlrepro_nb.verify.attribute.other_files import other_files
 from mlrepro_nb.verify.attribute.paths import nothing_listed
 from mlrepro_nb.verify.attribute.versioned import committed_since, written_since
 
@@ -69,6 +70,7 @@ _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     cause_of_message,
     self_overwrite,
     changed_data,
+    other_files,
     local_edit,
     state.moved_widget,
     state.made_elsewhere,
