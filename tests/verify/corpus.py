@@ -117,6 +117,18 @@ def build() -> list[Fault]:
     cells = [IMPORTS, "print(score(3))", "def score(v):\n    return v * weight", "weight = 2.5"]
     add("out-of-order/function-below", cells, ("out-of-order", 1), ran=order(cells, 0, 2, 3, 1))
 
+    # A file is a definition, too.
+    cells = ["from pathlib import Path", "rate = float(Path('rate.txt').read_text())\nprint(rate * 3)",
+             "Path('rate.txt').write_text('2.5')"]  # fmt: skip
+    add("out-of-order/file-made-below", cells, ("out-of-order", 1), ran=order(cells, 0, 2, 1),
+        after={"rate.txt": None})  # fmt: skip
+    add("missing-file/made-anew-below", cells, ("missing-file", 1), files={"rate.txt": "2.5"},
+        after={"rate.txt": None})  # fmt: skip
+    cells = ["import nonesuch_engine", "nonesuch_engine.go()\nopen('report.txt', 'w').write('5')",
+             "back = open('report.txt').read()\nprint(back)", "print(back * 2)"]  # fmt: skip
+    add("undeclared-dependency/of-a-file-s-maker", cells, ("undeclared-dependency", 0), after={"report.txt": None},
+        prelude="import sys; sys.modules['nonesuch_engine'] = m = type(sys)('nonesuch_engine'); m.go = print")  # fmt: skip
+
     # --- deleted-definition
     cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "print(df.units.sum() * vat)"]
     add("deleted-definition/constant", cells, ("deleted-definition", 2),
@@ -124,6 +136,22 @@ def build() -> list[Fault]:
     cells = ["values = [3, 1, 2]", "print(clean(values))"]
     add("deleted-definition/function", cells, ("deleted-definition", 1),
         ran=[(0, cells[0]), (None, "def clean(v):\n    return sorted(v)"), (1, cells[1])])  # fmt: skip
+    model = ("class NotFittedError(ValueError):\n    pass\nclass Model:\n    rate = None\n    def fit(self, rate):\n"
+             "        self.rate = rate\n    def predict(self, x):\n        if self.rate is None:\n"
+             "            raise NotFittedError('This Model instance is not fitted yet')\n        return x * self.rate")
+    cells = [model, "model = Model()", "print(model.predict(3))"]
+    add("deleted-definition/fit", cells, ("deleted-definition", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (None, "model.fit(2)"), (2, cells[2])])  # fmt: skip
+    add("exception/never-fitted", cells, ("exception", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (2, "print(6)")])  # fmt: skip
+    cells = ["import sqlite3", "db = sqlite3.connect(':memory:')", "print(db.execute('select count(*) from t').fetchall())"]
+    add("deleted-definition/table", cells, ("deleted-definition", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (None, "_ = db.execute('create table t (a)')"), (2, cells[2])])  # fmt: skip
+    cells = ["data = [2.0, 3.5]", "print(np.sum(data))"]
+    add("startup-state/by-gapless-counts", cells, ("startup-state", 1), prelude="import numpy as np")
+    cells = ["data = [2.0, 3.5]", "print(sum(data) * vat)"]
+    add("deleted-definition/edited-out", cells, ("deleted-definition", 1),
+        ran=[(0, "data = [2.0, 3.5]\nvat = 1.19"), (1, cells[1])])  # fmt: skip
     cells = ["print(np.arange(4).sum())"]
     add("deleted-definition/import", cells, ("deleted-definition", 0),
         ran=[(None, "import numpy as np"), (0, cells[0])])  # fmt: skip

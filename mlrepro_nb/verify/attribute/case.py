@@ -13,6 +13,7 @@ from mlrepro_nb.model import Cause, ExecutedCell, Record, digest_text
 from mlrepro_nb.store import Store
 from mlrepro_nb.verify.attribute.modules import imported_by, tops
 from mlrepro_nb.verify.attribute.sources import Source, find_sources
+from mlrepro_nb.verify.attribute.spelled import listed_patterns, written_files
 from mlrepro_nb.verify.compare import Difference
 
 Output = Mapping[str, Any]
@@ -110,6 +111,16 @@ class Case:
     def imports(self) -> dict[int, list[str]]:
         """Return for each cell which of the project's modules its imports load."""
         return imported_by(self.flow, self.own_modules)
+
+    @cached_property
+    def listed(self) -> dict[int, list[str]]:
+        """Return for each cell the patterns of files that it lists, as far as they are spelled."""
+        return {cell.index: listed_patterns(cell, self.flow) for cell in self.flow.cells}
+
+    @cached_property
+    def written(self) -> dict[int, set[str]]:
+        """Return for each cell the paths that it writes, as far as they are spelled."""
+        return {cell.index: written_files(cell, self.flow) for cell in self.flow.cells}
 
     @cached_property
     def index_of(self) -> dict[int, int]:

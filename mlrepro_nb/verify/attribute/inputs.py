@@ -14,12 +14,7 @@ import msgspec
 from mlrepro_nb.capture.data import trees
 from mlrepro_nb.model import DataAccess
 from mlrepro_nb.verify.attribute.case import Case
-from mlrepro_nb.verify.attribute.spelled import (
-    file_literals,
-    listed_patterns,
-    string_literals,
-    written_files,
-)
+from mlrepro_nb.verify.attribute.spelled import file_literals, string_literals
 
 _MOST = 20_000
 """Files of a folder that are looked at."""
@@ -69,9 +64,8 @@ def inputs(case: Case, cell: int, *, folders: bool = False) -> Iterator[Input]:
 
 def listed(case: Case, cell: int) -> Iterator[tuple[str, Input]]:
     """Yield the files that a cell lists, with the pattern of each; notebooks are left out."""
-    flow = case.flow.by_index.get(cell)
     made = written(case)
-    for pattern in listed_patterns(flow, case.flow) if flow is not None else ():
+    for pattern in case.listed.get(cell, ()):
         for path in _matching(case, pattern):
             if path.suffix != ".ipynb" and path.resolve() not in made:
                 yield pattern, Input(name=shown(case, path), path=path, files=(path,))
@@ -79,11 +73,10 @@ def listed(case: Case, cell: int) -> Iterator[tuple[str, Input]]:
 
 def listing(case: Case, name: str) -> Iterator[int]:
     """Yield the cells that list a file, be it there or not."""
-    for cell in case.flow.cells:
-        patterns = (p.removeprefix("./").replace("**/", "*")
-                    for p in listed_patterns(cell, case.flow))  # fmt: skip
-        if any(fnmatch(name, pattern) for pattern in patterns):
-            yield cell.index
+    for cell, patterns in case.listed.items():
+        plain = [pattern.removeprefix("./").replace("**/", "*") for pattern in patterns]
+        if any(fnmatch(name, pattern) for pattern in plain):
+            yield cell
 
 
 def folder_of(case: Case, pattern: str) -> Path:
@@ -96,15 +89,21 @@ def folder_of(case: Case, pattern: str) -> Path:
     return Path(os.path.normpath(case.folder.joinpath(*fixed)))
 
 
-def written(case: Case) -> set[Path]:
-    """Return the files that the notebook writes, by the rerun and by the source."""
-    spelled = {name for cell in case.flow.cells for name in written_files(cell)}
-    found = {_resolved(case.folder / name) for name in spelled}
+def written(case: Case, cell: int | None = None) -> set[Path]:
+    """Return the files that the notebook, or one cell, writes, by the rerun and by the source."""
+    cells = case.written if cell is None else {cell} & set(case.written)
+    found = {_resolved(case.folder / name) for index in cells for name in case.written[index]}
     for access in case.rerun.data if case.rerun is not None else ():
         path = place(case, access) if access.access == "write" else None
-        if path is not None and access.files is None:
+        if path is not None and access.files is None and cell in (None, access.cell):
             found.add(_resolved(path))
     return found
+
+
+def named(case: Case, cells: frozenset[int]) -> set[Path]:
+    """Return the paths that some cells spell, be there a file or not."""
+    flows = [flow for flow in case.flow.cells if flow.index in cells]
+    return {_resolved(case.folder / name) for flow in flows for name in file_literals(flow)}
 
 
 def place(case: Case, access: DataAccess) -> Path | None:

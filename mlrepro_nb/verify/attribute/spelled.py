@@ -33,23 +33,44 @@ def file_literals(cell: Cell) -> list[str]:
     ]
 
 
-def written_files(cell: Cell) -> set[str]:
-    """Return the string constants that the cell hands to something that writes."""
+def written_files(cell: Cell, flow: Flow) -> set[str]:
+    """Return the paths that the cell hands to something that writes, where the source spells them.
+
+    Also those of the path that it has written itself: ``Path("a.txt").write_text(…)``.
+    """
+    bound = bindings(flow)
     found: set[str] = set()
     for node in ast.walk(cell.tree) if cell.tree is not None else ():
         if not isinstance(node, ast.Call):
             continue
         name = dotted(node.func) or ""
         last = node.func.attr if isinstance(node.func, ast.Attribute) else name
-        strings = [
-            a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)
-        ]
-        writes = last.startswith(("to_", "save", "write", "dump", "imwrite"))
-        if last == "open" and any(set(mode) & set("wax+") for mode in strings[1:2]):
-            writes = True
-        if writes:
-            found.update(strings[:1])
+        own = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if last in ("write_text", "write_bytes", "touch") or (
+            # The mode is the first that `Path.open` is given.
+            last == "open" and own is not None and _writes(node, 0)
+        ):
+            found.update(filter(None, [_spelled(own, flow, bound) if own is not None else None]))
+        elif last.startswith(("to_", "save", "write", "dump", "imwrite")) or (
+            last.endswith("Writer") or (last in _OPENERS and _writes(node, 1))
+        ):
+            told = [_spelled(a, flow, bound) if last != "write" else _literal(a) for a in node.args]
+            found.update([text for text in told if text][:1])
     return found
+
+
+_OPENERS = frozenset({"open", "File", "ZipFile", "TarFile"})
+"""What writes if it is given a mode to write."""
+
+
+def _writes(node: ast.Call, place: int) -> bool:
+    modes = [*node.args[place : place + 1], *(k.value for k in node.keywords if k.arg == "mode")]
+    spelled = [_literal(mode) or "" for mode in modes]
+    return any(re.fullmatch(r"[rwaxbt+]{1,4}", s) and set(s) & set("wax+") for s in spelled)
+
+
+def _literal(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def listed_patterns(cell: Cell, flow: Flow) -> list[str]:
@@ -77,7 +98,7 @@ def _spelled(
 ) -> str | None:
     """Return the path that an expression stands for, where the source spells it."""
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else None
+        return _literal(node)
     if isinstance(node, ast.Name):
         values = bound.get(node.id, [])
         return _spelled(values[0], flow, bound, depth - 1) if depth and len(values) == 1 else None

@@ -12,7 +12,6 @@ from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.inputs import folder_of, inputs, listed, shown
 from mlrepro_nb.verify.attribute.sources import in_slice
-from mlrepro_nb.verify.attribute.spelled import listed_patterns
 
 
 def committed_since(case: Case, index: int) -> Cause | None:
@@ -52,8 +51,7 @@ def _committed(case: Case, cell: int, *, folders: bool) -> Iterator[tuple[str, l
         changed = [name for name in _known(case, given.path) if Path(name).suffix != ".ipynb"]
         if changed:
             yield given.name, changed
-    flow = case.flow.by_index.get(cell)
-    for pattern in listed_patterns(flow, case.flow) if flow is not None else ():
+    for pattern in case.listed.get(cell, ()):
         own = PurePath(pattern).name
         changed = [
             name for name in _known(case, folder_of(case, pattern))

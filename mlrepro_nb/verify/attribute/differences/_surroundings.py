@@ -10,7 +10,7 @@ from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.differences._shown import hints, shown
 from mlrepro_nb.verify.attribute.inputs import spelled
 from mlrepro_nb.verify.attribute.sources import in_slice
-from mlrepro_nb.verify.attribute.spelled import file_literals, written_files
+from mlrepro_nb.verify.attribute.spelled import file_literals
 
 
 def local_edit(case: Case, index: int) -> Cause | None:
@@ -93,7 +93,7 @@ def self_overwrite(case: Case, index: int) -> Cause | None:
             return found
     read: dict[str, int] = {}
     for flow in case.flow.cells:
-        writes = written_files(flow)
+        writes = case.written[flow.index]
         for name in writes:
             if name in read and read[name] in case.flow.upstream(index):
                 return cause(
