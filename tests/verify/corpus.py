@@ -462,6 +462,11 @@ def build() -> list[Fault]:
     add("entropy/uuid", ["import uuid", "run = uuid.uuid4()", "print(run)"], ("entropy", 1))
     add("hash-seed/set", ["words = 'the quick brown fox jumps over lazy dogs again'.split()", "for w in set(words):\n    print(w)"],
         ("hash-seed", 1))  # fmt: skip
+    cells = ["likes = {'ada': {'maths', 'chess', 'tennis'}, 'bo': {'chess', 'golf', 'rowing'}}", "every = set().union(*likes.values())",
+             "place = {name: i for i, name in enumerate(every)}", "print([place[name] for name in sorted(place)])"]  # fmt: skip
+    add("hash-seed/of-sets-in-a-dict", cells, ("hash-seed", 1))
+    add("hash-seed/sets-in-a-dict-shown", [cells[0], "print([list(some) for some in likes.values()])"],
+        ("hash-seed", 0))  # fmt: skip
     add("listing-order/listdir", ["import os", "print([f for f in os.listdir('parts')])"],
         ("listing-order", 1), files={f"parts/{n}.csv": n for n in "bdaceghf"},
         edit=replace(1, "[", "['b.csv', "))  # fmt: skip
@@ -490,6 +495,9 @@ def build() -> list[Fault]:
              "def work(n):\n    time.sleep(os.getpid() * (n + 3) % 7 / 50)\n    return n",
              "with ThreadPoolExecutor(8) as pool:\n    print([f.result() for f in as_completed([pool.submit(work, n) for n in range(8)])])"]  # fmt: skip
     add("parallel-reduction/completion", cells, ("parallel-reduction", 2), slow=True)
+    cells = [*cells[:2], "pool = ThreadPoolExecutor(8)", "done = [f.result() for f in as_completed([pool.submit(work, n) for n in range(8)])]",
+             "print(done)", "print(done[:4])"]  # fmt: skip
+    add("parallel-reduction/shown-below", cells, ("parallel-reduction", 3), slow=True)
     cells = ["import os", "total = ''.join(n[0] for n in os.listdir('parts'))", "print(total)"]
     add("listing-order/joined", cells, ("listing-order", 1), files={f"parts/{n}.csv": n for n in "bdaceghf"},
         edit=listed_in_order, slow=True)  # fmt: skip

@@ -18,6 +18,7 @@ from mlrepro_nb.verify.attribute._names import (
     MACHINE,
     NUMPY_NOT_DRAWN,
     ORDER_FREE,
+    PARALLEL,
     RANDOM_NOT_DRAWN,
     REMOTE,
     SEEDED_BY_NUMPY,
@@ -31,7 +32,7 @@ from mlrepro_nb.verify.attribute.spelled import bindings
 
 Kind = Literal[
     "random", "clock", "timer", "entropy", "hash", "listing", "variable", "remote", "identity",
-    "machine", "widget",
+    "machine", "widget", "parallel",
 ]  # fmt: skip
 
 
@@ -44,6 +45,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """The generator, function, variable or address."""
     text: str
     """The expression, as written."""
+    inner: bool = False
+    """A part of what is made there: its order shows, if at all, elsewhere."""
 
 
 def find_sources(flow: Flow, *, seeded: bool = False) -> list[Source]:
@@ -91,7 +94,8 @@ def _in_cell(cell: Cell, flow: Flow, elapsed: set[int]) -> Iterator[Source]:
                 else:
                     yield source(kind, subject, node)
         if isinstance(node, ast.Set | ast.SetComp) and not _order_free(node, parents):
-            yield source("hash", "set order", node)
+            inner = isinstance(parents.get(node), ast.Dict | ast.List | ast.Tuple | ast.DictComp)
+            yield msgspec.structs.replace(source("hash", "set order", node), inner=inner)
         if (
             isinstance(node, ast.Subscript)
             and flow.resolve(dotted(node.value) or "") == "os.environ"
@@ -124,7 +128,8 @@ def _call(
         if not _order_free(node, parents):
             yield "listing", name or method
     elif name in ("set", "frozenset"):
-        if node.args and not _order_free(node, parents):
+        joined = getattr(parents.get(node), "attr", "") in ("union", "symmetric_difference")
+        if (node.args or joined) and not _order_free(node, parents):
             yield "hash", "set order"
     elif name in ("os.getenv", "os.environ.get"):
         if node.args:
@@ -144,6 +149,8 @@ def _by_name(name: str) -> Kind | None:
         return "remote"
     if name in MACHINE:
         return "machine"
+    if name in PARALLEL:
+        return "parallel"
     kinds: dict[str, Kind] = {"hash": "hash", "id": "identity"}
     return kinds.get(name)
 
