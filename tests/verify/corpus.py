@@ -7,6 +7,7 @@ what became of the project afterwards. The references are made by running.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,18 @@ def a_day_before(index: int) -> Callable[[dict], None]:
     def edit(nb: dict) -> None:
         (output,) = nb["cells"][index]["outputs"]
         output["text"] = f"{float(output['text']) - 86_400}\n"
+
+    return edit
+
+
+def in_another_zone(index: int) -> Callable[[dict], None]:
+    def moved(match: re.Match[str]) -> str:
+        minutes = 60 * int(match[1]) + int(match[2]) + 330
+        return f"{minutes // 60 % 24:02}:{minutes % 60:02}"
+
+    def edit(nb: dict) -> None:
+        (output,) = nb["cells"][index]["outputs"]
+        output["text"] = re.sub(r"(\d\d):(\d\d)", moved, output["text"])
 
     return edit
 
@@ -459,6 +472,11 @@ def build() -> list[Fault]:
         prelude="import numpy; numpy.float = float")  # fmt: skip
     add("environment-variable/key", ["import os", "print(os.environ['PLANTED_TOKEN'][:2])"],
         ("environment-variable", 1), prelude="import os; os.environ['PLANTED_TOKEN'] = 'abc'")  # fmt: skip
+    cells = ["from datetime import datetime", "at = [datetime.fromtimestamp(t) for t in (1700000000, 1700050000)]",
+             "print([t.hour for t in at])", "for t in at:\n    print(t.strftime('%H:%M'))"]  # fmt: skip
+    add("environment-variable/zone", [*cells[:2], cells[3]], ("environment-variable", 1), edit=in_another_zone(2))
+    add("edited-after-run/beside-local-times", [*cells[:2], "k = 3", "print(len(at) * k)"], ("edited-after-run", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (2, "k = 4"), (3, "print(len(at) * k)")])  # fmt: skip
     add("entropy/uuid", ["import uuid", "run = uuid.uuid4()", "print(run)"], ("entropy", 1))
     add("hash-seed/set", ["words = 'the quick brown fox jumps over lazy dogs again'.split()", "for w in set(words):\n    print(w)"],
         ("hash-seed", 1))  # fmt: skip

@@ -98,6 +98,8 @@ ORDER_FREE = frozenset(
     {"sorted", "len", "sum", "min", "max", "any", "all", "isin", "difference", "intersection",
      "union", "issubset", "issuperset", "isdisjoint", "Counter", "nunique"}
 )  # fmt: skip
+LOCAL_TIME = frozenset({"datetime.datetime.fromtimestamp", "datetime.date.fromtimestamp"})
+"""What gives the local time of a moment, unless it is given a zone."""
 PARALLEL = frozenset(
     {
         "concurrent.futures.as_completed", "concurrent.futures.ThreadPoolExecutor",

@@ -52,7 +52,9 @@ def inputs(case: Case, cell: int, *, folders: bool = False) -> Iterator[Input]:
         path = place(case, access)
         if access.access != "read" or access.cell != cell or path is None or path in seen:
             continue
-        if path.exists() and path.resolve() not in made:
+        # Elsewhere lie the caches of libraries, which a rerun fills as well.
+        inside = path.is_relative_to(case.root)
+        if inside and path.exists() and path.resolve() not in made:
             seen.add(path)
             yield Input(name=shown(case, path), path=path, files=touched(case, access))
     flow = case.flow.by_index.get(cell)

@@ -15,6 +15,7 @@ from mlrepro_nb.verify.attribute._names import (
     ENTROPY,
     LISTING_METHODS,
     LISTINGS,
+    LOCAL_TIME,
     MACHINE,
     NUMPY_NOT_DRAWN,
     ORDER_FREE,
@@ -32,7 +33,7 @@ from mlrepro_nb.verify.attribute.spelled import bindings
 
 Kind = Literal[
     "random", "clock", "timer", "entropy", "hash", "listing", "variable", "remote", "identity",
-    "machine", "widget", "parallel",
+    "machine", "widget", "parallel", "zone",
 ]  # fmt: skip
 
 
@@ -124,6 +125,8 @@ def _call(
     elif name in CLOCKS:
         if not _converts(node, name):
             yield ("timer" if id(node) in elapsed else "clock"), name
+    elif name in LOCAL_TIME and len(node.args) == 1 and not node.keywords:
+        yield "zone", "TZ"
     elif name in LISTINGS or method in LISTING_METHODS:
         if not _order_free(node, parents):
             yield "listing", name or method

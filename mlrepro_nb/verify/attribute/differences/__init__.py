@@ -32,6 +32,7 @@ from mlrepro_nb.verify.attribute.differences._surroundings import (
     self_overwrite,
     variable,
     version_shown,
+    zone,
 )
 from mlrepro_nb.verify.attribute.exceptions import cause_of_message
 from mlrepro_nb.verify.attribute.other_files import other_files
@@ -90,6 +91,7 @@ _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     environment.hardware,
     state.perhaps_moved_widget,
     variable,
+    zone,
     lost,
     remote,
     listing,

@@ -62,6 +62,38 @@ def variable(case: Case, index: int) -> Cause | None:
     return None
 
 
+def zone(case: Case, index: int) -> Cause | None:
+    """Say whether a cell shows local times that are those of another time zone."""
+    sources = in_slice(case.sources, case.flow.upstream(index), "zone")
+    if not sources or not _other_zone(case, index):
+        return None
+    source = sources[0]
+    return cause(
+        "environment-variable", source.cell, source.subject,
+        f"Cell {source.cell} gives the local time of moments, `{source.text}`, and the times that "
+        f"differ all do so by as much as time zones do{shown(case.cells[index])}",
+        "Give it a zone (tz=timezone.utc), or set TZ as it was",
+    )  # fmt: skip
+
+
+def _other_zone(case: Case, index: int) -> bool:
+    """Whether all times of day that differ do so by as much as two time zones do."""
+    difference = case.cells[index].difference
+    if difference is None:
+        return False
+    times = [_TIME.findall(text) for text in (difference.before, difference.after)]
+    # One number alone is an hour as little as anything else.
+    if len(times[0]) != len(times[1]) or not (len(times[0]) > 1 or any(m for _, m in times[0])):
+        return False
+    before, after = ([60 * int(h) + int(m or 0) for h, m in found] for found in times)
+    shifts = {(b - a) % 1440 for a, b in zip(before, after, strict=True)}
+    return len(shifts) == 1 and shifts != {0} and not min(shifts) % 15
+
+
+_TIME = re.compile(r"(?<![\d:.-])([01]?\d|2[0-3])(?::([0-5]\d)(?::\d\d)?)?(?![\d:.-])")
+"""A time of day, or an hour."""
+
+
 def remote(case: Case, index: int) -> Cause | None:
     sources = in_slice(case.sources, case.flow.upstream(index), "remote")
     if not sources:
