@@ -149,19 +149,27 @@ def build() -> list[Fault]:
     cells = ["values = [3, 1, 2]", "print(clean(values))"]
     add("deleted-definition/function", cells, ("deleted-definition", 1),
         ran=[(0, cells[0]), (None, "def clean(v):\n    return sorted(v)"), (1, cells[1])])  # fmt: skip
-    model = ("class NotFittedError(ValueError):\n    pass\nclass Model:\n    rate = None\n    def fit(self, rate):\n"
-             "        self.rate = rate\n    def predict(self, x):\n        if self.rate is None:\n"
-             "            raise NotFittedError('This Model instance is not fitted yet')\n        return x * self.rate")
+    model = (
+        "class NotFittedError(ValueError):\n    pass\nclass Model:\n    rate = None\n    def fit(self, rate):\n"
+        "        self.rate = rate\n    def predict(self, x):\n        if self.rate is None:\n"
+        "            raise NotFittedError('This Model instance is not fitted yet')\n        return x * self.rate"
+    )
     cells = [model, "model = Model()", "print(model.predict(3))"]
     add("deleted-definition/fit", cells, ("deleted-definition", 2),
         ran=[(0, cells[0]), (1, cells[1]), (None, "model.fit(2)"), (2, cells[2])])  # fmt: skip
     add("exception/never-fitted", cells, ("exception", 2),
         ran=[(0, cells[0]), (1, cells[1]), (2, "print(6)")])  # fmt: skip
-    cells = ["import sqlite3", "db = sqlite3.connect(':memory:')", "print(db.execute('select count(*) from t').fetchall())"]
+    cells = [
+        "import sqlite3",
+        "db = sqlite3.connect(':memory:')",
+        "print(db.execute('select count(*) from t').fetchall())",
+    ]
     add("deleted-definition/table", cells, ("deleted-definition", 2),
         ran=[(0, cells[0]), (1, cells[1]), (None, "_ = db.execute('create table t (a)')"), (2, cells[2])])  # fmt: skip
     cells = ["data = [2.0, 3.5]", "print(np.sum(data))"]
-    add("startup-state/by-gapless-counts", cells, ("startup-state", 1), prelude="import numpy as np")
+    add(
+        "startup-state/by-gapless-counts", cells, ("startup-state", 1), prelude="import numpy as np"
+    )
     cells = ["data = [2.0, 3.5]", "print(sum(data) * vat)"]
     add("deleted-definition/edited-out", cells, ("deleted-definition", 1),
         ran=[(0, "data = [2.0, 3.5]\nvat = 1.19"), (1, cells[1])])  # fmt: skip
@@ -328,14 +336,22 @@ def build() -> list[Fault]:
         after={"helpers.py": "def tidy(s):\n    return s.strip()\n"})  # fmt: skip
     cells = ["import helpers", "print(1)", "print(helpers.clean(' a '))"]
     spread = "def spread(x):\n    return max(x) - {}\n"
-    cells = ["from spreading import spread", "values = [3, 9, 4]", "print(spread(values))", "print(len(values))"]
+    cells = [
+        "from spreading import spread",
+        "values = [3, 9, 4]",
+        "print(spread(values))",
+        "print(len(values))",
+    ]
     add("local-edit/module-of-a-package", cells, ("local-edit", 0),
         files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
         after={"spreading/stats.py": spread.format("2")})  # fmt: skip
     add("local-edit/of-a-package-recorded", cells, ("local-edit", 0), recorded=True,
         files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
         after={"spreading/stats.py": spread.format("2")})  # fmt: skip
-    cells = ["import sys\nsys.path.insert(0, 'src')\nimport srcfeatures", "print(srcfeatures.spread([3, 9]))"]
+    cells = [
+        "import sys\nsys.path.insert(0, 'src')\nimport srcfeatures",
+        "print(srcfeatures.spread([3, 9]))",
+    ]
     add("local-edit/src-layout", cells, ("local-edit", 0), files={"src/srcfeatures.py": spread.format("1")},
         after={"src/srcfeatures.py": spread.format("2")})  # fmt: skip
     cells = ["import helpers", "print(1)", "print(helpers.clean(' a '))"]
@@ -474,7 +490,12 @@ def build() -> list[Fault]:
         ("environment-variable", 1), prelude="import os; os.environ['PLANTED_TOKEN'] = 'abc'")  # fmt: skip
     cells = ["from datetime import datetime", "at = [datetime.fromtimestamp(t) for t in (1700000000, 1700050000)]",
              "print([t.hour for t in at])", "for t in at:\n    print(t.strftime('%H:%M'))"]  # fmt: skip
-    add("environment-variable/zone", [*cells[:2], cells[3]], ("environment-variable", 1), edit=in_another_zone(2))
+    add(
+        "environment-variable/zone",
+        [*cells[:2], cells[3]],
+        ("environment-variable", 1),
+        edit=in_another_zone(2),
+    )
     add("edited-after-run/beside-local-times", [*cells[:2], "k = 3", "print(len(at) * k)"], ("edited-after-run", 2),
         ran=[(0, cells[0]), (1, cells[1]), (2, "k = 4"), (3, "print(len(at) * k)")])  # fmt: skip
     add("entropy/uuid", ["import uuid", "run = uuid.uuid4()", "print(run)"], ("entropy", 1))
