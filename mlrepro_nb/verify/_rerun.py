@@ -28,7 +28,7 @@ from mlrepro_nb.store import write_atomically
 from mlrepro_nb.verify._inputs import restore_inputs
 from mlrepro_nb.verify._reference import Reference
 from mlrepro_nb.verify._surroundings import Surroundings
-from mlrepro_nb.verify.attribute.sources import string_literals
+from mlrepro_nb.verify.attribute.spelled import string_literals
 from mlrepro_nb.verify.differential import Held
 from mlrepro_nb.verify.marks import SKIPPED, read_after, read_marks
 
@@ -220,7 +220,7 @@ def _record(
             assemble(
                 execution.events,
                 notebook=reference.name,
-                root=root if (root / ".git").exists() else None,
+                root=root,
                 mode="verify",
                 nb=execution.nb,
                 positions=execution.positions,

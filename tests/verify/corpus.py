@@ -7,6 +7,7 @@ what became of the project afterwards. The references are made by running.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,18 @@ def a_day_before(index: int) -> Callable[[dict], None]:
     def edit(nb: dict) -> None:
         (output,) = nb["cells"][index]["outputs"]
         output["text"] = f"{float(output['text']) - 86_400}\n"
+
+    return edit
+
+
+def in_another_zone(index: int) -> Callable[[dict], None]:
+    def moved(match: re.Match[str]) -> str:
+        minutes = 60 * int(match[1]) + int(match[2]) + 330
+        return f"{minutes // 60 % 24:02}:{minutes % 60:02}"
+
+    def edit(nb: dict) -> None:
+        (output,) = nb["cells"][index]["outputs"]
+        output["text"] = re.sub(r"(\d\d):(\d\d)", moved, output["text"])
 
     return edit
 
@@ -168,6 +181,17 @@ def build() -> list[Fault]:
              "total = pd.read_csv('sales.csv').units.sum()", "Markdown(f'Total **{total}**')"]  # fmt: skip
     add("changed-data/markdown", cells, ("changed-data", 1),
         after={"sales.csv": SALES.replace("\n1,13,", "\n1,14,")})  # fmt: skip
+    # A file is a definition, too.
+    cells = ["from pathlib import Path", "rate = float(Path('rate.txt').read_text())\nprint(rate * 3)",
+             "Path('rate.txt').write_text('2.5')"]  # fmt: skip
+    add("out-of-order/file-made-below", cells, ("out-of-order", 1), ran=order(cells, 0, 2, 1),
+        after={"rate.txt": None})  # fmt: skip
+    add("missing-file/made-anew-below", cells, ("missing-file", 1), files={"rate.txt": "2.5"},
+        after={"rate.txt": None})  # fmt: skip
+    cells = ["import nonesuch_engine", "nonesuch_engine.go()\nopen('report.txt', 'w').write('5')",
+             "back = open('report.txt').read()\nprint(back)", "print(back * 2)"]  # fmt: skip
+    add("undeclared-dependency/of-a-file-s-maker", cells, ("undeclared-dependency", 0), after={"report.txt": None},
+        prelude="import sys; sys.modules['nonesuch_engine'] = m = type(sys)('nonesuch_engine'); m.go = print")  # fmt: skip
 
     # --- deleted-definition
     cells = [IMPORTS, "df = pd.read_csv('sales.csv')", "print(df.units.sum() * vat)"]
@@ -176,6 +200,30 @@ def build() -> list[Fault]:
     cells = ["values = [3, 1, 2]", "print(clean(values))"]
     add("deleted-definition/function", cells, ("deleted-definition", 1),
         ran=[(0, cells[0]), (None, "def clean(v):\n    return sorted(v)"), (1, cells[1])])  # fmt: skip
+    model = (
+        "class NotFittedError(ValueError):\n    pass\nclass Model:\n    rate = None\n    def fit(self, rate):\n"
+        "        self.rate = rate\n    def predict(self, x):\n        if self.rate is None:\n"
+        "            raise NotFittedError('This Model instance is not fitted yet')\n        return x * self.rate"
+    )
+    cells = [model, "model = Model()", "print(model.predict(3))"]
+    add("deleted-definition/fit", cells, ("deleted-definition", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (None, "model.fit(2)"), (2, cells[2])])  # fmt: skip
+    add("exception/never-fitted", cells, ("exception", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (2, "print(6)")])  # fmt: skip
+    cells = [
+        "import sqlite3",
+        "db = sqlite3.connect(':memory:')",
+        "print(db.execute('select count(*) from t').fetchall())",
+    ]
+    add("deleted-definition/table", cells, ("deleted-definition", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (None, "_ = db.execute('create table t (a)')"), (2, cells[2])])  # fmt: skip
+    cells = ["data = [2.0, 3.5]", "print(np.sum(data))"]
+    add(
+        "startup-state/by-gapless-counts", cells, ("startup-state", 1), prelude="import numpy as np"
+    )
+    cells = ["data = [2.0, 3.5]", "print(sum(data) * vat)"]
+    add("deleted-definition/edited-out", cells, ("deleted-definition", 1),
+        ran=[(0, "data = [2.0, 3.5]\nvat = 1.19"), (1, cells[1])])  # fmt: skip
     cells = ["print(np.arange(4).sum())"]
     add("deleted-definition/import", cells, ("deleted-definition", 0),
         ran=[(None, "import numpy as np"), (0, cells[0])])  # fmt: skip
@@ -255,6 +303,40 @@ def build() -> list[Fault]:
         edit=lambda nb: [c.update(execution_count=n) for c, n in zip(nb["cells"], (1, 3, 2, 4))],  # noqa: B905
         after={"penguins.csv": PENGUINS + "adelie,40.1,3400\n"})  # fmt: skip
 
+    # Paths that no literal spells, files that a module opens, what a listing finds anew.
+    cells = ["year = 2023\nfolder = 'data'", "text = open(f'{folder}/sales_{year}.csv').read()",
+             "print(text.split())"]  # fmt: skip
+    add("changed-data/path-put-together", cells, ("changed-data", 1),
+        files={"data/sales_2023.csv": "1\n2\n"}, after={"data/sales_2023.csv": "1\n3\n"})  # fmt: skip
+    cells = ["import rawrows", "rows = rawrows.get()", "print(rows)"]
+    add("changed-data/read-in-a-module", cells, ("changed-data", 1), after={"raw.txt": "5 6\n"},
+        files={"rawrows.py": "def get():\n    return open('raw.txt').read().split()\n", "raw.txt": "5\n"})  # fmt: skip
+    months = {"months/feb.txt": "3\n", "months/jan.txt": "1\n"}
+    listing = ["from pathlib import Path", "files = sorted(Path('months').glob('*.txt'))\nprint([f.stem for f in files])",
+               "print(sum(int(f.read_text()) for f in files))"]  # fmt: skip
+    add("changed-data/listed-anew", listing, ("changed-data", 1), files=months,
+        after={"months/mar.txt": "9\n"})  # fmt: skip
+    add("benign/listed-beside", listing, None, files=months, after={"months/mar.csv": "9\n"})
+    add("changed-data/listed-anew-recorded", listing, ("changed-data", 1), files=months,
+        after={"months/mar.txt": "9\n"}, recorded=True)  # fmt: skip
+    add("missing-file/listed-recorded", listing, ("missing-file", 1), files=months,
+        after={"months/jan.txt": None}, recorded=True)  # fmt: skip
+    cells = ["from pathlib import Path", "known = Path('known.txt')\n"
+             "value = known.read_text() if known.exists() else '10'\nknown.write_text(value)", "print(value)"]  # fmt: skip
+    add("missing-file/with-a-default", cells, ("missing-file", 1), files={"known.txt": "7"},
+        after={"known.txt": None}, recorded=True)  # fmt: skip
+    cells = ["from pathlib import Path", "part = Path('part.txt')\npart.write_text('7')\nvalue = part.read_text()\npart.unlink()",
+             "print(value)", "rate = 2", "print(rate * 3.5, value)"]  # fmt: skip
+    add("benign/made-and-taken-away", cells, None, files={}, recorded=True)
+    add("edited-after-run/beside-a-file-taken-away", cells, ("edited-after-run", 3), files={},
+        recorded=True, before={3: "rate = 3"})  # fmt: skip
+    add("benign/listed-beside-recorded", listing, None, files=months, recorded=True,
+        after={"months/mar.csv": "9\n"})  # fmt: skip
+    cells = [*listing, "rate = 2", "print(rate * 3.5)"]
+    add("edited-after-run/beside-what-is-listed-anew", cells, ("edited-after-run", 3), files=months,
+        after={"months/apr.csv": "9\n", "helpers.py": "A = 1\n"},
+        ran=[*enumerate(cells[:3]), (3, "rate = 3"), (4, cells[4])])  # fmt: skip
+
     # --- absolute-path
     cells = [IMPORTS, "df = pd.read_csv('/home/alice/project/penguins.csv')", "print(len(df))"]
     alice = (
@@ -303,6 +385,26 @@ def build() -> list[Fault]:
     before = {"helpers.py": "def clean(s):\n    return s.strip()\n"}
     add("local-edit/name-gone", cells, ("local-edit", 0), files=before,
         after={"helpers.py": "def tidy(s):\n    return s.strip()\n"})  # fmt: skip
+    cells = ["import helpers", "print(1)", "print(helpers.clean(' a '))"]
+    spread = "def spread(x):\n    return max(x) - {}\n"
+    cells = [
+        "from spreading import spread",
+        "values = [3, 9, 4]",
+        "print(spread(values))",
+        "print(len(values))",
+    ]
+    add("local-edit/module-of-a-package", cells, ("local-edit", 0),
+        files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
+        after={"spreading/stats.py": spread.format("2")})  # fmt: skip
+    add("local-edit/of-a-package-recorded", cells, ("local-edit", 0), recorded=True,
+        files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
+        after={"spreading/stats.py": spread.format("2")})  # fmt: skip
+    cells = [
+        "import sys\nsys.path.insert(0, 'src')\nimport srcfeatures",
+        "print(srcfeatures.spread([3, 9]))",
+    ]
+    add("local-edit/src-layout", cells, ("local-edit", 0), files={"src/srcfeatures.py": spread.format("1")},
+        after={"src/srcfeatures.py": spread.format("2")})  # fmt: skip
     cells = ["import helpers", "print(1)", "print(helpers.clean(' a '))"]
     add("local-edit/attribute-gone", cells, ("local-edit", 0), files=before,
         after={"helpers.py": "def tidy(s):\n    return s.strip()\n"})  # fmt: skip
@@ -437,9 +539,24 @@ def build() -> list[Fault]:
         prelude="import numpy; numpy.float = float")  # fmt: skip
     add("environment-variable/key", ["import os", "print(os.environ['PLANTED_TOKEN'][:2])"],
         ("environment-variable", 1), prelude="import os; os.environ['PLANTED_TOKEN'] = 'abc'")  # fmt: skip
+    cells = ["from datetime import datetime", "at = [datetime.fromtimestamp(t) for t in (1700000000, 1700050000)]",
+             "print([t.hour for t in at])", "for t in at:\n    print(t.strftime('%H:%M'))"]  # fmt: skip
+    add(
+        "environment-variable/zone",
+        [*cells[:2], cells[3]],
+        ("environment-variable", 1),
+        edit=in_another_zone(2),
+    )
+    add("edited-after-run/beside-local-times", [*cells[:2], "k = 3", "print(len(at) * k)"], ("edited-after-run", 2),
+        ran=[(0, cells[0]), (1, cells[1]), (2, "k = 4"), (3, "print(len(at) * k)")])  # fmt: skip
     add("entropy/uuid", ["import uuid", "run = uuid.uuid4()", "print(run)"], ("entropy", 1))
     add("hash-seed/set", ["words = 'the quick brown fox jumps over lazy dogs again'.split()", "for w in set(words):\n    print(w)"],
         ("hash-seed", 1))  # fmt: skip
+    cells = ["likes = {'ada': {'maths', 'chess', 'tennis'}, 'bo': {'chess', 'golf', 'rowing'}}", "every = set().union(*likes.values())",
+             "place = {name: i for i, name in enumerate(every)}", "print([place[name] for name in sorted(place)])"]  # fmt: skip
+    add("hash-seed/of-sets-in-a-dict", cells, ("hash-seed", 1))
+    add("hash-seed/sets-in-a-dict-shown", [cells[0], "print([list(some) for some in likes.values()])"],
+        ("hash-seed", 0))  # fmt: skip
     add("listing-order/listdir", ["import os", "print([f for f in os.listdir('parts')])"],
         ("listing-order", 1), files={f"parts/{n}.csv": n for n in "bdaceghf"},
         edit=replace(1, "[", "['b.csv', "))  # fmt: skip
@@ -468,6 +585,9 @@ def build() -> list[Fault]:
              "def work(n):\n    time.sleep(os.getpid() * (n + 3) % 7 / 50)\n    return n",
              "with ThreadPoolExecutor(8) as pool:\n    print([f.result() for f in as_completed([pool.submit(work, n) for n in range(8)])])"]  # fmt: skip
     add("parallel-reduction/completion", cells, ("parallel-reduction", 2), slow=True)
+    cells = [*cells[:2], "pool = ThreadPoolExecutor(8)", "done = [f.result() for f in as_completed([pool.submit(work, n) for n in range(8)])]",
+             "print(done)", "print(done[:4])"]  # fmt: skip
+    add("parallel-reduction/shown-below", cells, ("parallel-reduction", 3), slow=True)
     cells = ["import os", "total = ''.join(n[0] for n in os.listdir('parts'))", "print(total)"]
     add("listing-order/joined", cells, ("listing-order", 1), files={f"parts/{n}.csv": n for n in "bdaceghf"},
         edit=listed_in_order, slow=True)  # fmt: skip

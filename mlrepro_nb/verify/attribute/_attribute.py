@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import recorded
 from mlrepro_nb.verify.attribute.case import Case, cause
@@ -12,6 +14,7 @@ from mlrepro_nb.verify.attribute.differences import (
     may_be_nondeterministic,
 )
 from mlrepro_nb.verify.attribute.exceptions import cause_of_error
+from mlrepro_nb.verify.attribute.inputs import named, written
 
 
 def needs_second_run(case: Case) -> bool:
@@ -59,9 +62,8 @@ def attribute(case: Case) -> dict[int, Cause | None]:
         if cell.error is None and not cell.differs:
             continue
         # What rests on a cell that failed fails, or differs, because of it.
-        inherited = next(
-            (broken[up] for up in sorted(case.flow.upstream(index) - {index}) if up in broken), None
-        )
+        rests = case.flow.upstream(index) | _feeding(case, index, broken)
+        inherited = next((broken[up] for up in sorted(rests - {index}) if up in broken), None)
         if inherited is not None:
             found[index] = inherited
         elif cell.error is not None and index in case.confirmed:
@@ -73,3 +75,12 @@ def attribute(case: Case) -> dict[int, Cause | None]:
         if cell.error is not None and (reason := found[index]) is not None:
             broken[index] = reason
     return found
+
+
+def _feeding(case: Case, index: int, failed: Iterable[int]) -> set[int]:
+    """Return the cells above, of those that failed, that were to write a file that a cell reads."""
+    above = [cell for cell in failed if cell < index]
+    if not above:
+        return set()
+    read = named(case, case.flow.upstream(index)) - written(case, index)
+    return {cell for cell in above if written(case, cell) & read}

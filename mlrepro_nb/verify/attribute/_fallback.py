@@ -7,6 +7,7 @@ import re
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import order, recorded, state
 from mlrepro_nb.verify.attribute.case import Case, cause
+from mlrepro_nb.verify.attribute.other_files import other_files
 
 
 def exception(index: int, ename: str, evalue: str, trace: str) -> Cause:
@@ -36,7 +37,7 @@ def recorded_reason(case: Case, index: int) -> Cause | None:
     for changed, reader in recorded.changed_files(case):
         if reader in upstream:
             return changed
-    for explain in (order.out_of_order, state.moved_widget, state.made_elsewhere):
+    for explain in (other_files, order.out_of_order, state.moved_widget, state.made_elsewhere):
         if found := explain(case, index):
             return found
     return recorded.version_drift(case, index)

@@ -98,6 +98,17 @@ ORDER_FREE = frozenset(
     {"sorted", "len", "sum", "min", "max", "any", "all", "isin", "difference", "intersection",
      "union", "issubset", "issuperset", "isdisjoint", "Counter", "nunique"}
 )  # fmt: skip
+LOCAL_TIME = frozenset({"datetime.datetime.fromtimestamp", "datetime.date.fromtimestamp"})
+"""What gives the local time of a moment, unless it is given a zone."""
+PARALLEL = frozenset(
+    {
+        "concurrent.futures.as_completed", "concurrent.futures.ThreadPoolExecutor",
+        "concurrent.futures.ProcessPoolExecutor", "multiprocessing.Pool", "multiprocessing.Process",
+        "multiprocessing.pool.ThreadPool", "threading.Thread", "joblib.Parallel",
+        "asyncio.as_completed", "dask.distributed.Client", "dask.distributed.as_completed",
+    }
+)  # fmt: skip
+"""What gives work to threads and processes."""
 REMOTE = frozenset(
     {
         "requests.get", "requests.post", "urllib.request.urlopen", "urllib.request.urlretrieve",

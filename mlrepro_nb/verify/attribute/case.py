@@ -11,7 +11,9 @@ from typing import Any
 from mlrepro_nb.dataflow import Flow, read_cell
 from mlrepro_nb.model import Cause, ExecutedCell, Record, digest_text
 from mlrepro_nb.store import Store
+from mlrepro_nb.verify.attribute.modules import imported_by, tops
 from mlrepro_nb.verify.attribute.sources import Source, find_sources
+from mlrepro_nb.verify.attribute.spelled import listed_patterns, written_files
 from mlrepro_nb.verify.compare import Difference
 
 Output = Mapping[str, Any]
@@ -99,6 +101,30 @@ class Case:
     def sources(self) -> list[Source]:
         """What the notebook takes in from outside, by its source."""
         return find_sources(self.flow)
+
+    @cached_property
+    def own_modules(self) -> dict[str, Path]:
+        """Return the source of each of the project's modules: what the rerun loaded, if it did."""
+        beside = ((top, self.folder / f"{top}.py") for top in tops(self.flow))
+        found = {top: path for top, path in beside if path.is_file()}
+        if self.rerun is not None:
+            found |= {m.name: self.root / self.local(m.path) for m in self.rerun.code.modules}
+        return found
+
+    @cached_property
+    def imports(self) -> dict[int, list[str]]:
+        """Return for each cell which of the project's modules its imports load."""
+        return imported_by(self.flow, self.own_modules)
+
+    @cached_property
+    def listed(self) -> dict[int, list[str]]:
+        """Return for each cell the patterns of files that it lists, as far as they are spelled."""
+        return {cell.index: listed_patterns(cell, self.flow) for cell in self.flow.cells}
+
+    @cached_property
+    def written(self) -> dict[int, set[str]]:
+        """Return for each cell the paths that it writes, as far as they are spelled."""
+        return {cell.index: written_files(cell, self.flow) for cell in self.flow.cells}
 
     @cached_property
     def index_of(self) -> dict[int, int]:

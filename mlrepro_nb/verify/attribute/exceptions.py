@@ -11,6 +11,7 @@ from mlrepro_nb.verify.attribute import (
     interfaces,
     members,
     messages,
+    order,
     paths,
     recorded,
     state,
@@ -92,6 +93,8 @@ def cause_of_error(case: Case, index: int, error: Output) -> Cause:
     if found := paths.missing_path(case, index, ename, evalue, trace):
         return found
     if found := members.missing_member(case, index, ename, evalue):
+        return found
+    if found := members.never_prepared(case, index, evalue, trace):
         return found
     if found := interfaces.changed_interface(case, index, ename, evalue, trace):
         return found
@@ -229,13 +232,29 @@ def _name(case: Case, index: int, ename: str, evalue: str) -> Cause:
             f"Cell {index} uses {name!r}, which cell {deleting[-1]} deletes",
             f"Define {name!r} again between them",
         )  # fmt: skip
+    return _made_by_none(case, index, name)
+
+
+def _made_by_none(case: Case, index: int, name: str) -> Cause:
+    """Return the cause of a name that no cell defines, and nothing that is known did."""
     line = import_of(case, name)
+    told = f"Cell {index} uses {name!r}, and no cell of the notebook defines it"
+    fix = f"Define {name!r} in a cell above cell {index}" + (f" ({line})" if line else "")
+    if case.record is not None or case.cells[index].count is None or order.gaps(case):
+        return cause(
+            "deleted-definition", index, name, told,
+            f"{fix}; a cell that did so seems to have been deleted",
+        )  # fmt: skip
+    told += "; by the execution counts no cell that ran is missing"
+    if line is not None and line.startswith("import "):
+        return cause(
+            "startup-state", index, name,
+            f"{told}: the kernel had it before the first cell ran (a startup file, a profile), or "
+            "the import was edited out", fix,
+        )  # fmt: skip
     return cause(
-        "deleted-definition", index, name,
-        f"Cell {index} uses {name!r}, and no cell of the notebook defines it",
-        f"Define {name!r} in a cell above cell {index}"
-        + (f" ({line})" if line else "") + "; a cell that did so seems to have been deleted",
-    )  # fmt: skip
+        "deleted-definition", index, name, f"{told}: it was edited out of one that is there", fix
+    )
 
 
 def _syntax(case: Case, index: int, ename: str, evalue: str) -> Cause:

@@ -20,7 +20,7 @@ from mlrepro_nb.verify.attribute._names import DISTRIBUTIONS, PYTHON2_MODULES
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.history import last_version
 from mlrepro_nb.verify.attribute.providers import provider
-from mlrepro_nb.verify.attribute.sources import string_literals
+from mlrepro_nb.verify.attribute.spelled import string_literals
 from mlrepro_nb.verify.attribute.versioned import written_since
 
 _FILES = 4000

@@ -79,16 +79,48 @@ def _made_below(case: Case, index: int, name: str, makers: list[int]) -> Cause |
     )  # fmt: skip
 
 
-def _made_by_none(case: Case, index: int, name: str) -> Cause | None:
+_UNPREPARED = re.compile(
+    r"not (?:been |yet )?(?:yet )?(?:fit(?:ted)?|trained|initiali[sz]ed|compiled|built|opened"
+    r"|connected|started)\b|no such table|\bis closed\b|\bclosed (?:file|database|connection)",
+    re.IGNORECASE,
+)
+
+
+def never_prepared(case: Case, index: int, evalue: str, trace: str) -> Cause | None:
+    """Say whether an object lacks what a cell that is gone did to it: ``model.fit(X, y)``."""
+    if not _UNPREPARED.search(evalue):
+        return None
+    flow = case.flow.by_index[index]
+    line = next(iter(re.findall(r"^-+> ?\d+ (.+)$", trace, re.MULTILINE)), "")
+    for name in dict.fromkeys([*re.findall(r"[A-Za-z_]\w*", line), *sorted(flow.uses)]):
+        made = case.flow.reaching(index).get(name)
+        if made is None or name in case.flow.by_index[made].imports:
+            continue
+        if _missing_before(case, index, after=case.cells[made].count):
+            return cause(
+                "deleted-definition", index, name,
+                f"Cell {index} uses {name!r} as cell {made} made it, and is told: {evalue[:160]}. "
+                f"An execution is missing between [{case.cells[made].count}] and "
+                f"[{case.cells[index].count}], of a cell that is no longer there",
+                f"Put back the cell that prepared {name!r} between cells {made} and {index}",
+            )  # fmt: skip
+    return None
+
+
+def _missing_before(case: Case, index: int, *, after: int | None = 0) -> bool:
+    """Whether a cell ran in the reference, and before it, after another, one that is gone."""
     cell = case.cells[index]
     ran = cell.count is not None and not any(
         output.get("output_type") == "error" for output in cell.reference
     )
-    before = [
-        other for other in order.gaps(case)
-        if (case.cells[other].count or 0) <= (cell.count or 0)
-    ]  # fmt: skip
-    if case.record is not None or not ran or not before:
+    return case.record is None and ran and after is not None and any(
+        after < (case.cells[other].count or 0) <= (cell.count or 0) for other in order.gaps(case)
+    )  # fmt: skip
+
+
+def _made_by_none(case: Case, index: int, name: str) -> Cause | None:
+    cell = case.cells[index]
+    if not _missing_before(case, index):
         return None
     return cause(
         "deleted-definition", index, name,

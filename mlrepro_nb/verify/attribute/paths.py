@@ -9,7 +9,10 @@ from pathlib import Path, PureWindowsPath
 
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute.case import Case, cause
-from mlrepro_nb.verify.attribute.sources import file_literals, in_slice, listed_patterns
+from mlrepro_nb.verify.attribute.inputs import written
+from mlrepro_nb.verify.attribute.order import executed_order
+from mlrepro_nb.verify.attribute.sources import in_slice
+from mlrepro_nb.verify.attribute.spelled import file_literals
 
 _NO_BINARY = frozenset({"TesseractNotFoundError", "ExecutableNotFound", "PDFInfoNotInstalledError",
                         "JavaNotFoundException", "WebDriverException"})  # fmt: skip
@@ -73,6 +76,8 @@ def missing_file(case: Case, index: int, path: str, ename: str) -> Cause:
                 "Keep the file in the project and use a path relative to the notebook",
             )  # fmt: skip
     name = _relative(case, shown)
+    if below := _made_below(case, index, name):
+        return below
     if case.at_commit and _exists(case, name):
         return cause(
             "untracked-file", index, name,
@@ -89,11 +94,30 @@ def missing_file(case: Case, index: int, path: str, ename: str) -> Cause:
     )  # fmt: skip
 
 
+def _made_below(case: Case, index: int, name: str) -> Cause | None:
+    """Say whether only a cell below makes the file, and may have run before."""
+    path = (case.folder / name).resolve()
+    makers = [cell for cell in sorted(case.cells) if path in written(case, cell)]
+    if not makers or makers[0] <= index:
+        return None
+    below, counts = makers[0], ""
+    ran = executed_order(case)
+    if below in ran and index in ran:
+        if ran.index(below) > ran.index(index):
+            return None
+        here, there = case.cells[index].count, case.cells[below].count
+        counts = "; it ran first" + (f" ([{there}] before [{here}])" if here and there else "")
+    return cause(
+        "out-of-order", index, name,
+        f"Cell {index} reads {name}, which only cell {below} below it makes{counts}",
+        f"Move cell {below} before cell {index}",
+    )  # fmt: skip
+
+
 def nothing_listed(case: Case, index: int) -> Cause | None:
     """Say whether a cell rests on a listing of files of which there are none here."""
     for cell in sorted(case.flow.upstream(index)):
-        flow = case.flow.by_index.get(cell)
-        for pattern in listed_patterns(flow, case.flow) if flow is not None else ():
+        for pattern in case.listed.get(cell, ()):
             if not _any_file(case, pattern):
                 return missing_file(case, cell, pattern, "FileNotFoundError")
     return None

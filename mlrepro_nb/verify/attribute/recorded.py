@@ -226,10 +226,7 @@ def local_edits(case: Case) -> dict[str, Cause]:
     for module in case.record.code.modules:
         other = now.get(module.name)
         if other is not None and other.digest != module.digest:
-            importing = next(
-                (c.index for c in case.flow.cells
-                 if any(v.startswith(module.name) for v in c.imports.values())), None,
-            )  # fmt: skip
+            importing = next((c for c, names in case.imports.items() if module.name in names), None)
             found[module.name] = cause(
                 "local-edit", importing, module.path,
                 f"{module.path} was {_short(module.digest)} when the notebook was recorded and is "

@@ -15,9 +15,11 @@ from mlrepro_nb.verify.attribute._names import (
     ENTROPY,
     LISTING_METHODS,
     LISTINGS,
+    LOCAL_TIME,
     MACHINE,
     NUMPY_NOT_DRAWN,
     ORDER_FREE,
+    PARALLEL,
     RANDOM_NOT_DRAWN,
     REMOTE,
     SEEDED_BY_NUMPY,
@@ -27,10 +29,11 @@ from mlrepro_nb.verify.attribute._names import (
     UNSEEDED_GENERATORS,
     WIDGET_STATE,
 )
+from mlrepro_nb.verify.attribute.spelled import bindings
 
 Kind = Literal[
     "random", "clock", "timer", "entropy", "hash", "listing", "variable", "remote", "identity",
-    "machine", "widget",
+    "machine", "widget", "parallel", "zone",
 ]  # fmt: skip
 
 
@@ -43,6 +46,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """The generator, function, variable or address."""
     text: str
     """The expression, as written."""
+    inner: bool = False
+    """A part of what is made there: its order shows, if at all, elsewhere."""
 
 
 def find_sources(flow: Flow, *, seeded: bool = False) -> list[Source]:
@@ -71,49 +76,6 @@ def find_sources(flow: Flow, *, seeded: bool = False) -> list[Source]:
     return drawn if seeded else found
 
 
-def string_literals(cell: Cell) -> list[str]:
-    """Return the string constants of a cell, docstrings left out."""
-    if cell.tree is None:
-        return []
-    bare = {id(node.value) for node in ast.walk(cell.tree) if isinstance(node, ast.Expr)}
-    return [
-        node.value
-        for node in ast.walk(cell.tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare
-    ]
-
-
-def file_literals(cell: Cell) -> list[str]:
-    """Return the string constants of a cell that look like the path of a file."""
-    return [
-        text
-        for text in string_literals(cell)
-        if len(text) < 300
-        and "\n" not in text
-        and "://" not in text
-        and (re.search(r"[\w)]\.[A-Za-z]\w{0,7}$", text) or re.search(r"[^/\s]/[^/\s]", text))
-    ]
-
-
-def written_files(cell: Cell) -> set[str]:
-    """Return the string constants that the cell hands to something that writes."""
-    found: set[str] = set()
-    for node in ast.walk(cell.tree) if cell.tree is not None else ():
-        if not isinstance(node, ast.Call):
-            continue
-        name = dotted(node.func) or ""
-        last = node.func.attr if isinstance(node.func, ast.Attribute) else name
-        strings = [
-            a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)
-        ]
-        writes = last.startswith(("to_", "save", "write", "dump", "imwrite"))
-        if last == "open" and any(set(mode) & set("wax+") for mode in strings[1:2]):
-            writes = True
-        if writes:
-            found.update(strings[:1])
-    return found
-
-
 def _in_cell(cell: Cell, flow: Flow, elapsed: set[int]) -> Iterator[Source]:
     def source(kind: Kind, subject: str, node: ast.AST) -> Source:
         return Source(kind=kind, cell=cell.index, subject=subject, text=_text(node))
@@ -133,7 +95,8 @@ def _in_cell(cell: Cell, flow: Flow, elapsed: set[int]) -> Iterator[Source]:
                 else:
                     yield source(kind, subject, node)
         if isinstance(node, ast.Set | ast.SetComp) and not _order_free(node, parents):
-            yield source("hash", "set order", node)
+            inner = isinstance(parents.get(node), ast.Dict | ast.List | ast.Tuple | ast.DictComp)
+            yield msgspec.structs.replace(source("hash", "set order", node), inner=inner)
         if (
             isinstance(node, ast.Subscript)
             and flow.resolve(dotted(node.value) or "") == "os.environ"
@@ -162,11 +125,14 @@ def _call(
     elif name in CLOCKS:
         if not _converts(node, name):
             yield ("timer" if id(node) in elapsed else "clock"), name
+    elif name in LOCAL_TIME and len(node.args) == 1 and not node.keywords:
+        yield "zone", "TZ"
     elif name in LISTINGS or method in LISTING_METHODS:
         if not _order_free(node, parents):
             yield "listing", name or method
     elif name in ("set", "frozenset"):
-        if node.args and not _order_free(node, parents):
+        joined = getattr(parents.get(node), "attr", "") in ("union", "symmetric_difference")
+        if (node.args or joined) and not _order_free(node, parents):
             yield "hash", "set order"
     elif name in ("os.getenv", "os.environ.get"):
         if node.args:
@@ -186,6 +152,8 @@ def _by_name(name: str) -> Kind | None:
         return "remote"
     if name in MACHINE:
         return "machine"
+    if name in PARALLEL:
+        return "parallel"
     kinds: dict[str, Kind] = {"hash": "hash", "id": "identity"}
     return kinds.get(name)
 
@@ -275,7 +243,7 @@ def _widgets(flow: Flow) -> set[str]:
     """Return the names of widgets that a person may have set."""
     return {
         name
-        for name, values in _bindings(flow).items()
+        for name, values in bindings(flow).items()
         if any(
             isinstance(value, ast.Call)
             and flow.resolve(dotted(value.func) or "").startswith("ipywidgets.")
@@ -296,68 +264,12 @@ def _set_by_hand(cell: Cell, widgets: set[str]) -> Iterator[Source]:
             yield Source(kind="widget", cell=cell.index, subject=node.value.id, text=_text(node))
 
 
-def _bindings(flow: Flow) -> dict[str, list[ast.expr]]:
-    """Return for names the expressions that they are bound to by plain assignment."""
-    found: dict[str, list[ast.expr]] = {}
-    for cell in flow.cells:
-        for node in ast.walk(cell.tree) if cell.tree is not None else ():
-            if isinstance(node, ast.Assign):
-                for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        found.setdefault(target.id, []).append(node.value)
-    return found
-
-
-def listed_patterns(cell: Cell, flow: Flow) -> list[str]:
-    """Return the patterns of files that a cell lists, where the source spells them."""
-    bound = _bindings(flow)
-    found: list[str | None] = []
-    for node in ast.walk(cell.tree) if cell.tree is not None else ():
-        if not isinstance(node, ast.Call):
-            continue
-        name = flow.resolve(dotted(node.func) or "")
-        first = _spelled(node.args[0], flow, bound) if node.args else "*"
-        if name in ("glob.glob", "glob.iglob"):
-            found.append(first)
-        elif name in LISTINGS:
-            found.append(first and f"{first}/*")
-        elif isinstance(node.func, ast.Attribute) and node.func.attr in LISTING_METHODS:
-            folder = _spelled(node.func.value, flow, bound)
-            deep = "**/" if node.func.attr == "rglob" else ""
-            found.append(folder and first and f"{folder}/{deep}{first}")
-    return [pattern for pattern in found if pattern]
-
-
-def _spelled(
-    node: ast.AST, flow: Flow, bound: dict[str, list[ast.expr]], depth: int = 8
-) -> str | None:
-    """Return the path that an expression stands for, where the source spells it."""
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else None
-    if isinstance(node, ast.Name):
-        values = bound.get(node.id, [])
-        return _spelled(values[0], flow, bound, depth - 1) if depth and len(values) == 1 else None
-    parts: list[ast.expr] = []
-    between = "/"
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Div):
-        parts, between = [node.left, node.right], "/" if isinstance(node.op, ast.Div) else ""
-    elif isinstance(node, ast.JoinedStr):
-        parts = [v.value if isinstance(v, ast.FormattedValue) else v for v in node.values]
-        between = ""
-    elif isinstance(node, ast.Call) and flow.resolve(dotted(node.func) or "") in (
-        "pathlib.Path", "pathlib.PurePath", "os.path.join", "os.path.expanduser", "str",
-    ):  # fmt: skip
-        parts = node.args
-    told = [_spelled(part, flow, bound, depth - 1) for part in parts] if depth else []
-    return between.join(map(str, told)) if told and None not in told else None
-
-
 def _elapsed(flow: Flow) -> set[int]:
     """Return the clock calls that only serve to measure how long something takes."""
     calls: set[int] = set()
     stored: dict[str, list[int]] = {}
     loads: dict[str, list[bool]] = {}
-    bound = _bindings(flow)
+    bound = bindings(flow)
     set_dates = {name for name, values in bound.items() if all(_set(v, flow) for v in values)}
     for cell in flow.cells:
         if cell.tree is None:

@@ -1,20 +1,17 @@
-"""Without a record: what git, or else a file's time, says of the files that a notebook reads."""
+"""Without a record: what git, or else files' times, say of what a notebook takes in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from mlrepro_nb.connect import git
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute.case import Case, cause
-from mlrepro_nb.verify.attribute.sources import (
-    file_literals,
-    in_slice,
-    string_literals,
-    written_files,
-)
+from mlrepro_nb.verify.attribute.inputs import folder_of, inputs, listed, shown
+from mlrepro_nb.verify.attribute.sources import in_slice
 
 
 def committed_since(case: Case, index: int) -> Cause | None:
@@ -24,42 +21,48 @@ def committed_since(case: Case, index: int) -> Cause | None:
         return None
     upstream = case.flow.upstream(index)
     lists = bool(in_slice(case.sources, upstream, "listing"))
-    written = {name for cell in case.flow.cells for name in written_files(cell)}
     for cell in sorted(upstream):
-        flow = case.flow.by_index.get(cell)
-        literals = (*file_literals(flow), *string_literals(flow)) if flow else ()
-        for literal in dict.fromkeys(literals):
-            path = _input(case, literal, folders=lists)
-            if path is None or literal in written:
-                continue
-            changed = [
-                name for name in _known(case, path)
-                if Path(name).suffix != ".ipynb"
-            ]  # fmt: skip
-            if changed:
+        for name, changed in _committed(case, cell, folders=lists):
+            return cause(
+                "changed-data", cell, name,
+                f"{name}, which cell {cell} reads, is not as it was when git last saw the "
+                f"notebook change ({', '.join(changed[:3])})",
+                f"Put back the {name} that it ran with (git log -- {changed[0]}), or run "
+                "the notebook again",
+            )  # fmt: skip
+        for module in case.imports.get(cell, ()):
+            path = case.own_modules[module]
+            # A project's code changes all the time: of what raised, only what it went through.
+            raised = seen.error is not None and path.name not in str(seen.error["traceback"])
+            if not raised and _known(case, path):
                 return cause(
-                    "changed-data", cell, literal,
-                    f"{literal}, which cell {cell} reads, is not as it was when git last saw the "
-                    f"notebook change ({', '.join(changed[:3])})",
-                    f"Put back the {literal} that it ran with (git log -- {changed[0]}), or run "
-                    "the notebook again",
+                    "local-edit", cell, shown(case, path),
+                    f"{shown(case, path)}, which cell {cell} imports, is not as it was when git "
+                    "last saw the notebook change",
+                    f"Put back the {shown(case, path)} that it ran with (git log -- {path.name}), "
+                    "or run the notebook again",
                 )  # fmt: skip
     return None
 
 
-def _input(case: Case, literal: str, *, folders: bool) -> Path | None:
-    if not literal or len(literal) > 300 or "\0" in literal or "\n" in literal:
-        return None
-    try:
-        path = case.folder / literal
-        if path.is_file() or (folders and path.is_dir() and literal.strip("./")):
-            return path.resolve()
-    except (OSError, ValueError):
-        pass
-    return None
+def _committed(case: Case, cell: int, *, folders: bool) -> Iterator[tuple[str, list[str]]]:
+    """Yield what a cell reads and git saw change, with the files that changed."""
+    for given in inputs(case, cell, folders=folders):
+        changed = [name for name in _known(case, given.path) if Path(name).suffix != ".ipynb"]
+        if changed:
+            yield given.name, changed
+    for pattern in case.listed.get(cell, ()):
+        own = PurePath(pattern).name
+        changed = [
+            name for name in _known(case, folder_of(case, pattern))
+            if PurePath(name).match(own) and Path(name).suffix != ".ipynb"
+        ]  # fmt: skip
+        if changed:
+            yield pattern, changed
 
 
 def _known(case: Case, path: Path) -> tuple[str, ...]:
+    path = path.resolve()
     if path not in case.committed:
         case.committed[path] = _changed(case.folder / case.notebook.name, path)
     return case.committed[path]
@@ -90,30 +93,49 @@ def written_since(case: Case, index: int) -> Cause | None:
         return None
     # A checkout or a copy writes all files at once: then their times tell nothing.
     ran = max(ran, _saved(case))
-    written = {name for cell in case.flow.cells for name in written_files(cell)}
     for cell in sorted(case.flow.upstream(index)):
-        flow = case.flow.by_index[cell]
-        for literal in dict.fromkeys([*file_literals(flow), *string_literals(flow)]):
-            path = file_of(case, literal)
-            if path is None or literal in written:
-                continue
-            changed = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
-            if changed > ran:
+        for name, path in _taken_in(case, cell):
+            if (moment := _moment(path)) > ran:
                 return cause(
-                    "changed-data", cell, literal,
-                    f"{literal}, which cell {cell} reads, was written on {changed:%Y-%m-%d %H:%M} "
+                    "changed-data", cell, name,
+                    f"{name}, which cell {cell} reads, was written on {moment:%Y-%m-%d %H:%M} "
                     f"UTC, after the notebook ran ({ran:%Y-%m-%d %H:%M} UTC)",
-                    f"Put back the {literal} that it ran with, or run the notebook again",
+                    f"Put back the {name} that it ran with, or run the notebook again",
                 )  # fmt: skip
-        for module in flow.imports.values():
-            path = case.folder / f"{module.partition('.')[0]}.py"
-            if path.is_file() and datetime.fromtimestamp(path.stat().st_mtime, timezone.utc) > ran:
+        for module in case.imports.get(cell, ()):
+            path = case.own_modules[module]
+            if _moment(path) > ran:
+                name = shown(case, path)
                 return cause(
-                    "local-edit", cell, path.name,
-                    f"{path.name}, which cell {cell} imports, was written after the notebook ran",
-                    f"Put {path.name} back as it was, or run the notebook again",
+                    "local-edit", cell, name,
+                    f"{name}, which cell {cell} imports, was written after the notebook ran",
+                    f"Put {name} back as it was, or run the notebook again",
+                )  # fmt: skip
+        for pattern, given in listed(case, cell):
+            if (moment := _moment(given.path)) > ran:
+                return cause(
+                    "changed-data", cell, given.name,
+                    f"Cell {cell} lists {pattern}, and {given.name} was written on "
+                    f"{moment:%Y-%m-%d %H:%M} UTC, after the notebook ran ({ran:%Y-%m-%d %H:%M} "
+                    "UTC)",
+                    f"Keep {given.name} elsewhere or put it back as it was, or run the notebook "
+                    "again",
                 )  # fmt: skip
     return None
+
+
+def _taken_in(case: Case, cell: int) -> Iterator[tuple[str, Path]]:
+    """Yield the files that a cell reads, those of a folder one by one."""
+    for given in inputs(case, cell):
+        for path in given.files or ():
+            yield given.name if path == given.path else shown(case, path), path
+
+
+def _moment(path: Path) -> datetime:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    except OSError:
+        return datetime.fromtimestamp(0, timezone.utc)
 
 
 def _ran(case: Case) -> datetime | None:
@@ -131,19 +153,4 @@ def _ran(case: Case) -> datetime | None:
 
 def _saved(case: Case) -> datetime:
     """Return when the notebook's own file was written, and the second that a checkout takes."""
-    try:
-        moment = (case.folder / case.notebook.name).stat().st_mtime
-    except OSError:
-        moment = 0.0
-    return datetime.fromtimestamp(moment, timezone.utc) + timedelta(seconds=1)
-
-
-def file_of(case: Case, literal: str) -> Path | None:
-    """Return the file that a string of the notebook names, if there is one."""
-    if not literal or len(literal) > 300 or "\0" in literal or "\n" in literal:
-        return None
-    try:
-        path = case.folder / literal
-        return path if path.is_file() else None
-    except (OSError, ValueError):
-        return None
+    return _moment(case.folder / case.notebook.name) + timedelta(seconds=1)

@@ -9,6 +9,9 @@ from mlrepro_nb.verify.compare._difference import EXACT, NEAR, Context, Differen
 from mlrepro_nb.verify.compare.text import TOKEN, compare_text, lines_of, masked
 
 _WARNING = re.compile(r"^(?:(\S[^\n]{0,400}?):\d+: )?((?:\w+\.){0,6}\w{0,60}Warning): ?(.*)$")
+_OF_CELL = re.compile(r"ipykernel_\d+/|<ipython-input-")
+_WARNS = re.compile(r"  (?:\w+\.)?warn\(")
+"""The line that warned: a library that points at its caller shows the caller's."""
 _LEVEL = re.compile(r"\bWARN(?:ING)?\b")
 _NOTED = 5
 
@@ -18,7 +21,8 @@ def compare_stderr(before: str, after: str, context: Context) -> Difference:
 
     Warnings and lines that came or went are notes, for what a library has to say
     changes with its version. A line that both runs wrote, with another number in
-    it, is a difference: metrics are logged there.
+    it, is a difference: metrics are logged there. So is a warning that a cell of
+    the notebook itself gives, in which a result may be told.
     """
     if before == after:
         return EXACT
@@ -42,14 +46,18 @@ def compare_stderr(before: str, after: str, context: Context) -> Difference:
 
 
 def _split(lines: list[str]) -> tuple[Counter[tuple[str, str]], list[str]]:
-    """Part warnings, without the place that warned and its source line, from other lines."""
+    """Part libraries' warnings from other lines; of any the place and its source are left out."""
     warned: Counter[tuple[str, str]] = Counter()
     rest: list[str] = []
     within = False
-    for line in lines:
+    for place, line in enumerate(lines):
         found = _WARNING.match(line[:2000])
         if found:
-            warned[found[2].rpartition(".")[2], found[3].strip()] += 1
+            category, message = found[2].rpartition(".")[2], found[3].strip()
+            if _OF_CELL.search(found[1] or "") and _WARNS.match("".join(lines[place + 1 :][:1])):
+                rest.append(f"{category}: {message}")
+            else:
+                warned[category, message] += 1
             within = True
         elif within and line.startswith("  "):
             continue  # the source line that warned, or how the message goes on

@@ -249,6 +249,7 @@ _REPAIRS: dict[str, Callable[[Case, Cause, dict[int, str], int], Found]] = {
     "out-of-order": _reorder,
     "deleted-definition": _restore,
     "console-state": _restore,
+    "startup-state": _restore,
     "unseeded-randomness": _seed,
     "absolute-path": _by_source(
         relative_paths,

@@ -3,7 +3,8 @@
 import pytest
 
 from mlrepro_nb.dataflow import Flow, read_cell
-from mlrepro_nb.verify.attribute.sources import find_sources, listed_patterns
+from mlrepro_nb.verify.attribute.sources import find_sources
+from mlrepro_nb.verify.attribute.spelled import listed_patterns, written_files
 
 
 def flow(*cells):
@@ -71,3 +72,23 @@ def test_what_a_query_names_is_used():
     made = flow("least = 3", "df.query('a > @least and b < @most')")
     assert made.upstream(1) == {0, 1}
     assert {"least", "most"} <= made.cells[1].uses
+
+
+@pytest.mark.parametrize(
+    ("source", "paths"),
+    [
+        ("df.to_csv('a.csv', index=False)", {"a.csv"}),
+        ("OUT = 'out'\ndf.to_csv(f'{OUT}/a.csv')", {"out/a.csv"}),
+        ("open('a.txt', 'w').write('b.txt')", {"a.txt", "b.txt"}),
+        ("open('a.txt').read()\ngzip.open('waxed.gz')", set()),
+        ("gzip.open('a.gz', 'wt')\nh5py.File('a.h5', mode='r+')", {"a.gz", "a.h5"}),
+        ("with pd.ExcelWriter('a.xlsx') as w:\n    df.to_excel(w)", {"a.xlsx"}),
+        ("joblib.dump(model, 'm.pkl')", {"m.pkl"}),
+        ("from pathlib import Path\np = Path('o') / 'a.txt'\np.write_text('b.txt')", {"o/a.txt"}),
+        ("from pathlib import Path\nPath('a.log').open('a')\nPath('b.log').open()", {"a.log"}),
+        ("pd.read_csv('a.csv')\nPath('b.txt').read_text()", set()),
+    ],
+)
+def test_files_that_a_cell_writes(source, paths):
+    made = Flow([read_cell(0, source)])
+    assert written_files(made.cells[0], made) == paths

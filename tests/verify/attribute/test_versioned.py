@@ -79,6 +79,21 @@ def test_what_the_notebook_writes_itself_is_no_input(project):
     assert found(project, "open('../data/a.csv', 'w').write('1')", READ[1], READ[2]) is None
 
 
+def test_files_of_a_pattern_and_modules_that_git_saw_change(project):
+    commit(project, data__b_csv="1\n", nb__tools_py="A = 1\n")
+    commit(project, nb__a_ipynb="{ }")
+    listing = "from pathlib import Path\nprint(sorted(Path('../data').glob('*.csv')))"
+    assert found(project, listing) is None
+    commit(project, data__notes_txt="x\n")
+    assert found(project, listing) is None, "it does not list that"
+    commit(project, data__c_csv="1\n")
+    assert found(project, listing) == ("changed-data", 0, "../data/*.csv")
+    assert found(project, "import tools", "print(tools.A)") is None
+    commit(project, nb__tools_py="A = 2\n")
+    assert found(project, "import tools", "print(tools.A)") == ("local-edit", 0, "tools.py")
+    assert found(project, "import tools", "print(1)") is None
+
+
 def test_without_git_nothing_is_known(tmp_path):
     (tmp_path / "nb").mkdir()
     assert found(tmp_path, *READ) is None

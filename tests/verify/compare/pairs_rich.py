@@ -457,6 +457,10 @@ def streams():
     def warned(root="a", n=3, category="UserWarning", message="careful"):
         return stream(WARNED.format(root=root, n=n, category=category, message=message), "stderr")
 
+    def own(message, pid=7, source="warnings.warn(f'{n} rows were dropped')"):
+        text = f"/tmp/ipykernel_{pid}/39.py:3: UserWarning: {message}\n  {source}\n"
+        return stream(text, "stderr")
+
     bar = "100%|##########| 10/10 [00:00<00:00, {}it/s]\n"
     benign = {
         "in other pieces": ([stream("a\n"), stream("b\n")], stream("a\nb\n")),
@@ -467,6 +471,12 @@ def streams():
         "a warning's place": (warned(), warned(root="b/lib", n=9)),
         "a new warning": (stream("x"), [stream("x"), warned()]),
         "a warning gone": ([warned(), stream("x")], stream("x")),
+        "a cell's own warning": (own("2 rows were dropped"), own("2 rows were dropped", pid=81)),
+        "a cell's own warning gone": ([own("2 rows were dropped"), stream("x")], stream("x")),
+        "a library's warning of a cell's line": (
+            own("will change in 3.0", source="df.sum()"),
+            own("will change in 4.0", source="df.sum()"),
+        ),
         "a bar on standard error": (
             stream(bar.format(4.2), "stderr"),
             stream(bar.format(9.1), "stderr"),
@@ -508,6 +518,10 @@ def streams():
         "metric on standard error": (
             stream("INFO loss=0.5\n", "stderr"),
             stream("INFO loss=0.6\n", "stderr"),
+        ),
+        "number in a cell's own warning": (
+            own("2 rows were dropped"),
+            own("7 rows were dropped", pid=81),
         ),
         "metric beside a new warning": (stream("a 1"), [stream("a 2"), warned()]),
         "metric in a bar of standard output": (

@@ -32,8 +32,10 @@ from mlrepro_nb.verify.attribute.differences._surroundings import (
     self_overwrite,
     variable,
     version_shown,
+    zone,
 )
 from mlrepro_nb.verify.attribute.exceptions import cause_of_message
+from mlrepro_nb.verify.attribute.other_files import other_files
 from mlrepro_nb.verify.attribute.paths import nothing_listed
 from mlrepro_nb.verify.attribute.versioned import committed_since, written_since
 
@@ -69,6 +71,7 @@ _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     cause_of_message,
     self_overwrite,
     changed_data,
+    other_files,
     local_edit,
     state.moved_widget,
     state.made_elsewhere,
@@ -88,6 +91,7 @@ _EXPLANATIONS: tuple[Callable[[Case, int], Cause | None], ...] = (
     environment.hardware,
     state.perhaps_moved_widget,
     variable,
+    zone,
     lost,
     remote,
     listing,

@@ -186,6 +186,7 @@ def of_source(case: Case, index: int, sources: list[Source], kind: str) -> Cause
     mine = [s for s in sources if s.kind == kind]
     if not mine:
         return None
+    mine = [s for s in mine if not s.inner] or mine
     # The cell itself before its ancestors; of those the first, from which the rest follows.
     source = next((s for s in mine if s.cell == index), mine[0])
     if kind == "random":
@@ -252,9 +253,13 @@ def of_condition(case: Case, index: int, condition: str, evidence: str) -> Cause
         found = next((c for c, cell in recorded.changed_files(case) if cell in upstream), None)
     if found is None:
         name, on, fix = _TOLD[condition]
+        # What takes results as they come stands after what starts the threads.
+        started = in_slice(case.sources, upstream, "parallel") if condition == "one-thread" else []
+        place = started[-1].cell if started else index
+        where = f": `{started[-1].text}` in cell {place}" if started else ""
         found = cause(
-            name, index, f"output of cell {index}",
-            f"The output of cell {index} hangs on {on}{shown(case.cells[index])}", fix,
+            name, place, started[-1].subject if started else f"output of cell {index}",
+            f"The output of cell {index} hangs on {on}{where}{shown(case.cells[index])}", fix,
         )  # fmt: skip
     told = f"{found.evidence} Reruns show it: {evidence}."
     return msgspec.structs.replace(found, evidence=told, confidence="confirmed")

@@ -8,19 +8,16 @@ from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import environment, recorded
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.differences._shown import hints, shown
-from mlrepro_nb.verify.attribute.sources import (
-    file_literals,
-    in_slice,
-    written_files,
-)
-from mlrepro_nb.verify.attribute.versioned import file_of
+from mlrepro_nb.verify.attribute.inputs import spelled
+from mlrepro_nb.verify.attribute.sources import in_slice
+from mlrepro_nb.verify.attribute.spelled import file_literals
 
 
 def local_edit(case: Case, index: int) -> Cause | None:
     edits = {**recorded.local_edits(case), **environment.edited_packages(case)}
     for cell in case.flow.upstream(index):
         flow = case.flow.by_index.get(cell)
-        for name in flow.imports.values() if flow else ():
+        for name in (*flow.imports.values(), *case.imports[cell]) if flow else ():
             for module, found in edits.items():
                 if name == module or name.startswith(f"{module}.") or module.startswith(f"{name}."):
                     return found
@@ -65,6 +62,38 @@ def variable(case: Case, index: int) -> Cause | None:
     return None
 
 
+def zone(case: Case, index: int) -> Cause | None:
+    """Say whether a cell shows local times that are those of another time zone."""
+    sources = in_slice(case.sources, case.flow.upstream(index), "zone")
+    if not sources or not _other_zone(case, index):
+        return None
+    source = sources[0]
+    return cause(
+        "environment-variable", source.cell, source.subject,
+        f"Cell {source.cell} gives the local time of moments, `{source.text}`, and the times that "
+        f"differ all do so by as much as time zones do{shown(case.cells[index])}",
+        "Give it a zone (tz=timezone.utc), or set TZ as it was",
+    )  # fmt: skip
+
+
+def _other_zone(case: Case, index: int) -> bool:
+    """Whether all times of day that differ do so by as much as two time zones do."""
+    difference = case.cells[index].difference
+    if difference is None:
+        return False
+    times = [_TIME.findall(text) for text in (difference.before, difference.after)]
+    # One number alone is an hour as little as anything else.
+    if len(times[0]) != len(times[1]) or not (len(times[0]) > 1 or any(m for _, m in times[0])):
+        return False
+    before, after = ([60 * int(h) + int(m or 0) for h, m in found] for found in times)
+    shifts = {(b - a) % 1440 for a, b in zip(before, after, strict=True)}
+    return len(shifts) == 1 and shifts != {0} and not min(shifts) % 15
+
+
+_TIME = re.compile(r"(?<![\d:.-])([01]?\d|2[0-3])(?::([0-5]\d)(?::\d\d)?)?(?![\d:.-])")
+"""A time of day, or an hour."""
+
+
 def remote(case: Case, index: int) -> Cause | None:
     sources = in_slice(case.sources, case.flow.upstream(index), "remote")
     if not sources:
@@ -96,7 +125,7 @@ def self_overwrite(case: Case, index: int) -> Cause | None:
             return found
     read: dict[str, int] = {}
     for flow in case.flow.cells:
-        writes = written_files(flow)
+        writes = case.written[flow.index]
         for name in writes:
             if name in read and read[name] in case.flow.upstream(index):
                 return cause(
@@ -106,6 +135,6 @@ def self_overwrite(case: Case, index: int) -> Cause | None:
                     f"Write to another file than {name}",
                 )  # fmt: skip
         for name in file_literals(flow):
-            if name not in writes and file_of(case, name):
+            if name not in writes and spelled(case, name):
                 read.setdefault(name, flow.index)
     return None
