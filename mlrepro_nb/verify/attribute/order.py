@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute._older import older_python
 from mlrepro_nb.verify.attribute.case import Case, cause
@@ -147,7 +149,11 @@ def _changing(case: Case, cell: int, name: str, evidence: str) -> Cause:
 
 def ran_again(case: Case, cell: int, times: int) -> Cause:
     """Return the cause where a run in which a cell ran several times gave what is stored."""
-    evidence = f"run {times} times in a row it gives what is stored, and run once it does not"
+    count = case.cells[cell].count
+    evidence = (
+        f"run {times} times in a row, for which the execution counts leave room before its "
+        f"[{count}], it gives what is stored; run once it does not"
+    )
     rerun = case.rerun
     for use in rerun.randomness.uses if rerun is not None else ():
         if use.seeded and use.by is None and case.ran(use.execution, use.cell) == cell:
@@ -161,18 +167,17 @@ def ran_again(case: Case, cell: int, times: int) -> Cause:
         return _changing(case, cell, names[0], evidence)
     return cause(
         "repeated-execution", cell, f"cell {cell}",
-        f"Cell {cell} changes what was there before it, and {evidence} (counts are missing right "
-        f"before its [{case.cells[cell].count}])",
+        f"Cell {cell} changes what was there before it, and {evidence}",
         f"Have cell {cell} start from an untouched input, then run the notebook from the top",
     )  # fmt: skip
 
 
 def ran_before(case: Case, cells: frozenset[int]) -> Cause:
     """Return the cause where a run in the order of the execution counts gave what is stored."""
-    first = min(cells)
+    first, shown = min(cells), "Run in the order of the execution counts it is as stored."
     for cell in sorted(cells):
         if found := out_of_order(case, cell):
-            return found
+            return msgspec.structs.replace(found, evidence=f"{found.evidence} {shown}")
     order = executed_order(case)
     before = order[: order.index(first)]
     there = next((i for i in reversed(before) if i > first and not imports_only(case, i)), None)
@@ -183,7 +188,7 @@ def ran_before(case: Case, cells: frozenset[int]) -> Cause:
     return cause(
         "out-of-order", first, f"cell {first if there is None else there}",
         f"Cell {first} ran in another order than the file's: {told} "
-        f"({_counts(case, first, *([] if there is None else [there]))})",
+        f"({_counts(case, first, *([] if there is None else [there]))}). {shown}",
         f"Move cell {there} before cell {first}" if there is not None
         else "Put the cells in the order in which they ran",
     )  # fmt: skip

@@ -20,6 +20,8 @@ from mlrepro_nb.verify.differential._runs import Runs
 
 _MOST = 4
 """Runs of a cell that are missing in the counts, beyond which it is not run so often."""
+_SHORT = 10.0
+"""Seconds that cells may always take to run again; else as long as the whole notebook took."""
 
 
 class History(Runs):
@@ -41,8 +43,7 @@ class History(Runs):
             self.case.in_any_order |= self._agree(clean, outputs, cells - restored)
             self._note(restored)
             if restored:
-                self._conclude(restored, ran_before(self.case, restored), "with the cells run in "
-                               "the order of their execution counts it is as stored")  # fmt: skip
+                self._conclude(restored, ran_before(self.case, restored))
             cells -= restored
         if cells and (again := self._perhaps_again()):
             self._again(cells, again)
@@ -82,8 +83,7 @@ class History(Runs):
         return restored
 
     def _name_again(self, cells: frozenset[int], cell: int, missing: int) -> None:
-        self._conclude(cells, ran_again(self.case, cell, 1 + missing), "run as often as the "
-                       "execution counts leave room it is as stored")  # fmt: skip
+        self._conclude(cells, ran_again(self.case, cell, 1 + missing))
 
     def _in_order(self) -> tuple[int, ...]:
         """Return the cells in the order of their counts; nothing where that is the file's."""
@@ -92,10 +92,23 @@ class History(Runs):
 
     def _perhaps_again(self) -> dict[int, int]:
         """Return cells that may have run more than once, and how many runs more there may be."""
-        return {
-            cell: missing for cell, missing in gaps(self.case).items()
-            if self._counted() and missing <= _MOST and not imports_only(self.case, cell)
-        }  # fmt: skip
+        again: dict[int, int] = {}
+        took = self._durations()
+        left = max(sum(took.values()), _SHORT)
+        for cell, missing in gaps(self.case).items() if self._counted() else ():
+            left -= took.get(cell, 0.0) * missing
+            if missing <= _MOST and left >= 0 and not imports_only(self.case, cell):
+                again[cell] = missing
+        return again
+
+    def _durations(self) -> dict[int, float]:
+        """Return the seconds that cells took in the clean run."""
+        rerun, found = self.case.rerun, dict[int, float]()
+        for execution in rerun.code.cells if rerun is not None else ():
+            cell = self.case.ran(execution.order, execution.index)
+            if cell is not None:
+                found[cell] = execution.duration or 0.0
+        return found
 
     def _counted(self) -> bool:
         """Whether counts are all that is known, and of one kernel: none stands twice."""

@@ -62,12 +62,11 @@ class Runs:
             return frozenset()
         return frozenset(c for c in cells if self.same(c, one.get(c, []), other.get(c, [])))
 
-    def _conclude(self, cells: Collection[int], found: Cause, evidence: str) -> None:
+    def _conclude(self, cells: Collection[int], found: Cause) -> None:
         """Take a cause for sure of some cells."""
-        told = f"{found.evidence} Reruns show it: {evidence}."
         for cell in sorted(cells):
             self.case.confirmed.setdefault(cell, []).append(
-                msgspec.structs.replace(found, evidence=told, confidence="confirmed")
+                msgspec.structs.replace(found, confidence="confirmed")
             )
 
     def _note(self, cells: Collection[int]) -> None:
