@@ -29,9 +29,10 @@ class History(Runs):
 
     def tell(self) -> None:
         """Run the cells in the order of their counts, and as often as those leave room."""
+        ran = set(executed_order(self.case))
         cells = frozenset(
             index for index, cell in self.case.cells.items()
-            if cell.differs and cell.error is None and cell.repeats is not False
+            if index in ran and cell.differs and cell.error is None and cell.repeats is not False
             and index not in self.case.confirmed
         )  # fmt: skip
         if cells and (order := self._in_order()) and self.budget.allows():
