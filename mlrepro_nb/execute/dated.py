@@ -108,8 +108,8 @@ def _nearest(wanted: str | None) -> tuple[str, str]:
     It has the libraries of the years after; the one that mlrepro runs in may be a decade newer.
     """
     parts = [int(n) for n in re.findall(r"\d+", wanted or "")[:2]]
-    here = sys.version_info[1]
-    for minor in range(max(_OLDEST, parts[1] if parts[0] == 3 else 0), here) if parts else ():
+    oldest = max(_OLDEST, parts[1]) if parts[:1] == [3] and len(parts) == 2 else _OLDEST
+    for minor in range(oldest, sys.version_info[1]) if parts else ():
         if found := interpreters.find(f"3.{minor}.*"):
             return found, f"3.{minor}"
     return sys.executable, platform.python_version().rstrip("+")

@@ -94,6 +94,7 @@ def test_the_next_newer_python_on_the_machine_stands_in(monkeypatch):
     assert dated._nearest("3.8.1") == ("/python3.9", "3.9")
     assert asked == ["3.8.*", "3.9.*"]
     assert dated._nearest("2.7.6") == ("/python3.9", "3.9")
+    assert dated._nearest("3") == ("/python3.9", "3.9")
     assert dated._nearest(None)[0] == sys.executable
     monkeypatch.setattr(dated.interpreters, "find", lambda _: None)
     assert dated._nearest("3.5")[0] == sys.executable

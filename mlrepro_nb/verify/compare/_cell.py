@@ -204,7 +204,7 @@ def _deciding(
     # `<IPython.core.display.Markdown object>` says nothing where another text does.
     written = [m for m in ("text/markdown", "text/plain", "text/latex") if m in common]
     if opaque and len(written) > 1:
-        written.remove("text/plain")
+        written = [m for m in written if m != "text/plain"]
     # Of a formula there is the code beside the text: how that is set hangs on the library.
     plain = [m for m in written if m != "text/latex" or "text/plain" not in written]
     if "text/html" in common:

@@ -198,3 +198,10 @@ def test_any_outputs_have_a_verdict_and_it_is_symmetric(before, after):
     assert compare_cell(before, after).level == compare_cell(after, before).level
     without_noise(before, after, before, Context())
     contradictory(before)
+
+
+def test_a_text_that_only_one_side_has_decides_nothing():
+    one = shown(text__plain="<Math>", text__markdown="*1*", text__latex="$1$")
+    other = shown(text__markdown="*2*", text__latex="$1$")
+    assert compare_cell([one], [other]).level == "different"
+    assert compare_cell([other], [one]).level == "different"
