@@ -1,15 +1,34 @@
-"""Doing something to a module as soon as it has been imported."""
+"""What is done when a module is imported: noting it, surrounding it, and following it up.
+
+One finder does it for all who want it: each that stands on ``sys.meta_path`` is asked for
+each of the two thousand modules of an import of scikit-learn.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 Callback = Callable[[ModuleType], None]
+Note = Callable[[str], None]
+"""Takes the name of a module."""
+
+
+class Surrounding(Protocol):
+    """What stands around the outermost import of a module, and so around all that it imports."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether this thread is within one."""
+
+    def around(self, name: str, spec: ModuleSpec) -> AbstractContextManager[None] | None:
+        """Return what to enter while a module's code runs, or None."""
 
 
 class ImportHook:
@@ -26,8 +45,7 @@ class ImportHook:
         """Watch imports from now on."""
         _finder.hooks.append(self)
         _finder.names.update(self._callbacks)
-        if _finder not in sys.meta_path:
-            sys.meta_path.insert(0, _finder)
+        _finder.stand()
         for name in self._callbacks:
             module = sys.modules.get(name)
             # A module that is half imported has a spec that says so.
@@ -38,8 +56,7 @@ class ImportHook:
         """Watch no more; what was done to modules stays."""
         if self in _finder.hooks:
             _finder.hooks.remove(self)
-        if not _finder.hooks and _finder in sys.meta_path:
-            sys.meta_path.remove(_finder)
+        _finder.leave()
 
     def wants(self, name: str) -> bool:
         """Return whether a module is waited for."""
@@ -54,40 +71,89 @@ class ImportHook:
             self._callbacks[name](module)
 
 
+def attach(*, note: Note | None = None, surrounding: Surrounding | None = None) -> None:
+    """Have each import noted before it happens, or surrounded: one does each in a process."""
+    _finder.note = note or _finder.note
+    _finder.surrounding = surrounding or _finder.surrounding
+    _finder.stand()
+
+
+def detach(*, note: Note | None = None, surrounding: Surrounding | None = None) -> None:
+    """Note or surround no more, unless another does it by now."""
+    if _finder.note == note:
+        _finder.note = None
+    if _finder.surrounding is surrounding:
+        _finder.surrounding = None
+    _finder.leave()
+
+
 class _Finder:
     """Stands first on ``sys.meta_path`` and finds what the others find."""
 
     def __init__(self) -> None:
+        self.note: Note | None = None
+        self.surrounding: Surrounding | None = None
         self.hooks: list[ImportHook] = []
         self.names: set[str] = set()
         """All that a hook ever waited for: of most modules this is the only question."""
+        self._finding = threading.local()
+
+    def stand(self) -> None:
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def leave(self) -> None:
+        wanted = self.hooks or self.note is not None or self.surrounding is not None
+        if not wanted and self in sys.meta_path:
+            sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name not in self.names or not any(hook.wants(name) for hook in self.hooks):
+        # Called for each module that is imported: nothing may be slow before the return.
+        if self.note is not None:
+            self.note(name)
+        surrounding = self.surrounding
+        if surrounding is not None and surrounding.inside:
+            surrounding = None
+        if surrounding is None and name not in self.names:
             return None
-        spec = None
-        for finder in sys.meta_path:
-            if finder is not self and hasattr(finder, "find_spec"):
-                spec = finder.find_spec(name, path, target)
-                if spec is not None:
-                    break
-        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
+        spec = self._found(name, path, target)
+        if spec is None or not hasattr(spec.loader, "exec_module"):
+            return spec
+        around = surrounding.around(name, spec) if surrounding is not None else None
+        if around is not None or any(hook.wants(name) for hook in self.hooks):
+            self._follow(name, spec, around or contextlib.nullcontext())
+        return spec
+
+    def _found(self, name: str, path: Any, target: Any) -> ModuleSpec | None:
+        # A finder that asks all finders for the module that it was asked for meets us again.
+        names: set[str] = self._finding.__dict__.setdefault("names", set())
+        if name in names:
             return None
-        loader = spec.loader
+        names.add(name)
+        try:
+            for finder in sys.meta_path:
+                if finder is not self and hasattr(finder, "find_spec"):
+                    spec: ModuleSpec | None = finder.find_spec(name, path, target)
+                    if spec is not None:
+                        return spec
+        finally:
+            names.discard(name)
+        return None
+
+    def _follow(self, name: str, spec: ModuleSpec, around: AbstractContextManager[None]) -> None:
+        loader: Any = spec.loader
         original = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             # The loader is given back as it was before the module sees it.
             loader.__dict__.pop("exec_module", None)
-            original(module)
-            for hook in list(self.hooks):
-                hook.imported(name, module)
+            with around:
+                original(module)
+                for hook in list(self.hooks):
+                    hook.imported(name, module)
 
-        try:
-            loader.exec_module = exec_module  # type: ignore[method-assign]
-        except (AttributeError, TypeError):
-            return None
-        return spec
+        with contextlib.suppress(AttributeError, TypeError):  # a loader that takes none
+            loader.exec_module = exec_module
 
 
 _finder = _Finder()

@@ -282,7 +282,7 @@ def test_a_kernel_tells_what_its_cells_use_from_what_libraries_try(
     live.run("import frames, helpers, sys")
     wait(live, "edits")
     live.run("%unload_ext mlrepro_nb")
-    assert "ImportLog" not in live.run("print([type(f).__name__ for f in sys.meta_path])")["text"]
+    assert "mlrepro" not in live.run("print([type(f).__module__ for f in sys.meta_path])")["text"]
     live.close()
     record = live.record()
     found = {d.name: d for d in record.environment.distributions}

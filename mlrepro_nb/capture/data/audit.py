@@ -135,10 +135,13 @@ def _in_child() -> None:
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     # Called for every audit event of the process: nothing may be slow before this line.
-    handler = _HANDLERS.get(event)
-    if handler is None or _active is None:
-        return
-    watch = _active
+    if event in _HANDLERS and _active is not None:
+        _handle(_active, event, arguments)
+
+
+def _handle(watch: Opens, event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and type(arguments[0]) is str and arguments[0].endswith(".pyc"):
+        return  # an import of scikit-learn is a thousand files of bytecode
     if getattr(_own, "busy", False):
         if own_opens is not None:
             if event == "open" and type(arguments[0]) is str:
@@ -148,7 +151,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         return
     _own.busy = True
     try:
-        handler(watch, *arguments)
+        _HANDLERS[event](watch, *arguments)
     except Exception as error:  # noqa: BLE001 - it must not become the user's exception
         watch.failed(error)
     finally:
@@ -225,8 +228,7 @@ _PYTHONS = ("/usr/", "/proc/", "/dev/", "/sys/")
 def _on_open(watch: Opens, path: Any, _mode: str | None, flags: int) -> None:
     if isinstance(path, int) or not path:
         return
-    # What Python itself opens: an import of scikit-learn is a thousand files of bytecode.
-    if type(path) is str and (path.startswith(_PYTHONS) or path.endswith(".pyc")):
+    if type(path) is str and path.startswith(_PYTHONS):
         return
     kind = (flags or 0) & os.O_ACCMODE
     if kind == os.O_RDONLY:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
 import time
 from collections.abc import Iterator
 from importlib import _bootstrap
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 import msgspec
+
+from mlrepro_nb.capture import imports
 
 # They import on behalf of whoever called them: importlib, pickle, pkgutil, runpy…
 _MEDIATORS = frozenset(sys.stdlib_module_names) - {"__main__"}
@@ -45,7 +46,7 @@ class Import(msgspec.Struct, frozen=True):
 
 
 class ImportLog:
-    """Stands first on ``sys.meta_path`` and finds nothing, but notes who asks.
+    """Notes who asks for each module that comes into the process.
 
     Only the first import of a module and a reload pass by here: what is in
     ``sys.modules`` already is taken from there.
@@ -61,43 +62,54 @@ class ImportLog:
 
     def start(self) -> None:
         """Note imports from now on."""
-        if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
+        imports.attach(note=self.note)
 
     def stop(self) -> None:
         """Note no more."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        imports.detach(note=self.note)
 
-    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> None:
-        """Note who imports a module; the finders after this one find it."""
+    def note(self, name: str) -> None:
+        """Note who imports a module; the finders find it afterwards."""
         if name in self._seen and name not in self.again:
             return
-        with contextlib.suppress(Exception):  # whatever a module's globals hold: it is imported
-            frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+        try:  # no context manager: this runs for each of the modules of an import
+            frame: FrameType | None = sys._getframe(3)  # noqa: SLF001
             if _is_question(frame):
                 return
             self._seen.add(name)
-            importer, stack = "?", list[tuple[str, int]]()
-            top = by = name.partition(".")[0]
-            alone, walked = True, False
-            for asking, caller in _callers(frame):
-                if asking == "pkgutil":
-                    if importer == "?":
-                        continue
-                    walked = alone
-                elif importer == "?" or (walked and asking != "__main__"):
-                    # What a package imports only because a walk came by, the walker does.
-                    importer, by, walked = asking, asking.partition(".")[0], False
-                    if top == by or (top, by) in self._edges or asking == "__main__":
-                        break
-                    self._edges.add((top, by))
-                alone = alone and asking.partition(".")[0] in (by, "pkgutil")
-                if asking == "__main__" or len(stack) == _DEEPEST:
+            while frame is not None and frame.f_globals is _BOOTSTRAP:
+                frame = frame.f_back
+            top = name.partition(".")[0]
+            asking = frame.f_globals["__name__"] if frame is not None else "?"
+            by = None if _mediates(asking) else asking.partition(".")[0]
+            # Most are asked for by their own package: this is all that they cost.
+            if by in (top, "__main__") or (top, by) in self._edges:
+                self.entries.append(Import(name, asking, time.time()))
+            else:
+                self._note_calls(name, top, frame)
+        except Exception:  # noqa: BLE001 - whatever a module's globals hold: it is imported
+            return
+
+    def _note_calls(self, name: str, top: str, frame: FrameType | None) -> None:
+        by, importer, stack = top, "?", list[tuple[str, int]]()
+        alone, walked = True, False
+        for asking, caller in _callers(frame):
+            if asking == "pkgutil":
+                if importer == "?":
+                    continue
+                walked = alone
+            elif importer == "?" or (walked and asking != "__main__"):
+                # What a package imports only because a walk came by, the walker does.
+                importer, by, walked = asking, asking.partition(".")[0], False
+                if top == by or (top, by) in self._edges or asking == "__main__":
                     break
-                # Which line it is costs more than all the rest.
-                stack.append((caller.f_code.co_filename, caller.f_lineno))
-            self.entries.append(Import(name, importer, time.time(), tuple(stack)))
+                self._edges.add((top, by))
+            alone = alone and asking.partition(".")[0] in (by, "pkgutil")
+            if asking == "__main__" or len(stack) == _DEEPEST:
+                break
+            # Which line it is costs more than all the rest.
+            stack.append((caller.f_code.co_filename, caller.f_lineno))
+        self.entries.append(Import(name, importer, time.time(), tuple(stack)))
 
 
 def _callers(frame: FrameType | None) -> Iterator[tuple[str, FrameType]]:
@@ -106,7 +118,7 @@ def _callers(frame: FrameType | None) -> Iterator[tuple[str, FrameType]]:
         names = frame.f_globals
         if names is not _BOOTSTRAP:
             asking = names.get("__name__")
-            if isinstance(asking, str) and not _mediates(asking):
+            if isinstance(asking, str) and (asking == "pkgutil" or not _mediates(asking)):
                 yield asking, frame
         frame = frame.f_back
 
@@ -115,9 +127,7 @@ def _callers(frame: FrameType | None) -> Iterator[tuple[str, FrameType]]:
 def _mediates(asking: str) -> bool:
     """Return whether a module imports for others."""
     # A walk over packages imports them all, and goes on without what fails.
-    return asking == "mlrepro_nb.capture.imports" or (
-        asking != "pkgutil" and asking.partition(".")[0] in _MEDIATORS
-    )
+    return asking == "mlrepro_nb.capture.imports" or asking.partition(".")[0] in _MEDIATORS
 
 
 def _is_question(frame: FrameType | None) -> bool:

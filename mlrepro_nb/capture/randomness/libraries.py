@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from types import ModuleType
 from typing import Any
 
+from mlrepro_nb.capture import imports
 from mlrepro_nb.capture.randomness.callers import is_users_file
 
 DRAWING = {
@@ -42,20 +42,18 @@ class LibraryDraws:
         self._read = read
         self._only: dict[str, Any] = {}
         self._by: dict[str, str] = {}
-        self._inside = threading.local()
+        self._thread = _Thread()
         self._on = False
-        self._finder = _Outermost(self)
 
     def start(self) -> None:
         """Begin to look at imports."""
         self._on = True
-        sys.meta_path.insert(0, self._finder)
+        imports.attach(surrounding=self)
 
     def stop(self) -> None:
         """Look no more."""
         self._on = False
-        with contextlib.suppress(ValueError):
-            sys.meta_path.remove(self._finder)
+        imports.detach(surrounding=self)
 
     def reset(self, states: dict[str, Any]) -> None:
         """Begin anew: a cell starts with these states."""
@@ -66,9 +64,15 @@ class LibraryDraws:
         return self._by.get(name) if self._only.get(name) == state else None
 
     @property
-    def importing(self) -> bool:
+    def inside(self) -> bool:
         """Whether this thread is in the middle of a library's import."""
-        return getattr(self._inside, "depth", 0) > 0
+        return self._thread.depth > 0
+
+    def around(self, name: str, spec: ModuleSpec) -> AbstractContextManager[None] | None:
+        """Return what counts as the library's what its import draws, unless it is the user's."""
+        if type(spec.loader) is not SourceFileLoader or is_users_file(spec.origin):
+            return None
+        return self.drawing(name.partition(".")[0], importing=True)
 
     @contextlib.contextmanager
     def drawing(self, library: str, *, importing: bool = False) -> Iterator[None]:
@@ -78,12 +82,12 @@ class LibraryDraws:
             return
         before = self._quietly()
         if importing:
-            self._inside.depth = getattr(self._inside, "depth", 0) + 1
+            self._thread.depth += 1
         try:
             yield
         finally:
             if importing:
-                self._inside.depth -= 1
+                self._thread.depth -= 1
             for name, state in self._quietly().items():
                 # A generator that this import brought has nothing before.
                 if name not in before:
@@ -110,39 +114,6 @@ class LibraryDraws:
         return draws
 
 
-class _Outermost:
-    """Finds what the other finders find, and watches the outermost import of a library's module."""
-
-    def __init__(self, draws: LibraryDraws) -> None:
-        self._draws = draws
-        self._busy = threading.local()
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if self._draws.importing or getattr(self._busy, "on", False):
-            return None
-        self._busy.on = True
-        try:
-            spec = self._found(name, path, target)
-        finally:
-            self._busy.on = False
-        loader = getattr(spec, "loader", None)
-        if spec is None or type(loader) is not SourceFileLoader or is_users_file(spec.origin):
-            return spec
-        original = loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            # The loader is given back as it was before the module sees it.
-            loader.__dict__.pop("exec_module", None)
-            with self._draws.drawing(name.partition(".")[0], importing=True):
-                original(module)
-
-        loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-    def _found(self, name: str, path: Any, target: Any) -> ModuleSpec | None:
-        for finder in sys.meta_path:
-            if finder is not self and hasattr(finder, "find_spec"):
-                spec = finder.find_spec(name, path, target)
-                if spec is not None:
-                    return spec
-        return None
+class _Thread(threading.local):
+    depth = 0
+    """Of imports of libraries within one another."""

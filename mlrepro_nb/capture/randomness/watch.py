@@ -56,7 +56,7 @@ class RandomnessWatch(Watch):
         self._frameworks = Frameworks(self._ledger, self._patches)
         self._taps = Taps(
             self._ledger, self._patches, before_seed=self._before_seed,
-            after_seed=self._after_seed, importing=lambda: self._libraries.importing,
+            after_seed=self._after_seed, importing=lambda: self._libraries.inside,
         )  # fmt: skip
         self._global: dict[str, Reader] = {}
         self._before: dict[str, Any] = {}
