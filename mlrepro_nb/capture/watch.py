@@ -30,6 +30,10 @@ class Recording(Protocol):
     def shell(self) -> Any:
         """The kernel's shell."""
 
+    @property
+    def mode(self) -> str:
+        """``interactive``, ``headless`` or ``verify``."""
+
     def emit(self, kind: str, data: Any) -> None:
         """Report an event."""
 

@@ -401,6 +401,40 @@ def test_what_was_only_tried_is_known_while_files_are_still_being_checked(
     watch._checking.join()
 
 
+@pytest.mark.parametrize(("mode", "at_once"), [("interactive", 0), ("headless", 1)])
+def test_what_was_only_tried_is_asked_once_no_cell_runs_where_a_person_works(
+    mode: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlrepro_nb.capture.environment import watch as module
+
+    quiet, asked = threading.Event(), list[dict[str, Any]]()
+
+    class Asked:
+        def __init__(self, request: dict[str, Any]) -> None:
+            asked.append(request)
+
+        def answer(self, timeout: float | None = None) -> dict[str, Any]:
+            return {"guarded": [True for _ in asked[-1]["stacks"]]}
+
+    monkeypatch.setattr(module, "Surveyor", Asked)
+    monkeypatch.setattr("mlrepro_nb.capture.orphan.wait_for_quiet", lambda *_: quiet.wait(60))
+    recording = SimpleNamespace(
+        shell=None, mode=mode, current=lambda: 0, gap=pytest.fail, emit=lambda *event: None
+    )
+    watch = module.EnvironmentWatch(recording, {}, fresh=True)
+    monkeypatch.setattr(watch._used, "names", lambda: ["frames", "json"])
+    watch._used.stacks = {("json", "frames"): [["frames.py", 1]]}
+    watch._work([None])
+    watch._used.stacks["frames", "json"] = [["json.py", 1]]
+    watch._work([None])
+    assert len(asked) == at_once * 2
+    quiet.set()
+    if watch._checking is not None:
+        watch._checking.join()
+    assert watch._used.tried == {("json", "frames"), ("frames", "json")}
+    assert len(asked) == (2 if at_once else 1), "together"
+
+
 def test_who_only_asks_whether_a_module_is_there_does_not_import_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

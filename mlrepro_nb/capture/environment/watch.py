@@ -185,38 +185,50 @@ class EnvironmentWatch(Watch):
             self._surveying.release()
 
     def _check(self) -> None:
-        """Have the distributions that came into the process checked, one batch at a time."""
+        """Have what came into the process looked at once no cell runs, one batch at a time.
+
+        That is which libraries were only tried, and whether the distributions are as installed.
+        """
         if self._checking is not None and self._checking.is_alive():
             return
-        used = set(self._reported.get("modules", ()))
-        wanted = [
-            [entry["name"], entry["location"]]
-            for entry in self._surveyed
-            if entry["name"] not in self._checked and used & set(entry["modules"])
-        ]
-        if not wanted:
+        with self._lock:
+            unasked = self._used.open(self._reported.get("modules", ()))
+        if not unasked and not self._unchecked():
             return
-        self._checked |= {name for name, _ in wanted}
-        folders = {
-            entry["name"]: entry["folder"]
-            for entry in self._surveyed
-            if entry.get("folder") and any(entry["name"] == name for name, _ in wanted)
-        }
-        request = {"check": wanted, "prefix": sys.prefix, "cache": cache_file()}
 
         def run() -> None:
             orphan.wait_for_quiet(_QUIET, _PATIENCE, self._hurry)
             with unwatched():
-                states = {name: checkout(Path(folder)) for name, folder in folders.items()}
-                if states:
-                    self._emit("checkouts", states)
-                libraries.libraries(libraries.mapped())  # what the seal would have to wait for
-                found = Surveyor(request).answer()
-                if found is not None:
-                    self._emit("edits", {"of": [name for name, _ in wanted], "found": found})
+                self._ask_whether_tried()
+                self._report()
+                self._check_files(self._unchecked())
 
         self._checking = threading.Thread(target=run, name="mlrepro-check", daemon=True)
         self._checking.start()
+
+    def _unchecked(self) -> list[dict[str, Any]]:
+        """Return the distributions in the process whose files were not checked."""
+        used = set(self._reported.get("modules", ()))
+        return [
+            entry
+            for entry in self._surveyed
+            if entry["name"] not in self._checked and used & set(entry["modules"])
+        ]
+
+    def _check_files(self, wanted: list[dict[str, Any]]) -> None:
+        if not wanted:
+            return
+        names = [entry["name"] for entry in wanted]
+        self._checked.update(names)
+        states = {e["name"]: checkout(Path(e["folder"])) for e in wanted if e.get("folder")}
+        if states:
+            self._emit("checkouts", states)
+        libraries.libraries(libraries.mapped())  # what the seal would have to wait for
+        files = [[entry["name"], entry["location"]] for entry in wanted]
+        request = {"check": files, "prefix": sys.prefix, "cache": cache_file()}
+        found = Surveyor(request).answer()
+        if found is not None:
+            self._emit("edits", {"of": names, "found": found})
 
     # --- what is in the process
 
@@ -250,8 +262,11 @@ class EnvironmentWatch(Watch):
                 if self._described.is_set():
                     # Not left for the end: a kernel that shuts down has no time for it.
                     self._survey_again()
-                self._ask_whether_tried()
-                self._report()
+                if self._recording.mode != "interactive":
+                    # The run of all cells at once has no quiet moment, and who waits for its
+                    # end would wait for this too.
+                    self._ask_whether_tried()
+                    self._report()
                 self._check()
             except Exception as error:  # noqa: BLE001, PERF203 - the cells go on
                 self._recording.gap(f"Recording imports failed: {type(error).__name__}: {error}")
@@ -278,6 +293,8 @@ class EnvironmentWatch(Watch):
             found = self._used.report()
             if sealing and self._surveyed:
                 found["owners"] = owners_of_shared(found["modules"], self._surveyed)
+            elif "owners" in self._reported:
+                found["owners"] = self._reported["owners"]
             if found == self._reported:
                 return
             self._reported = found
