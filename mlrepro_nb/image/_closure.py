@@ -12,6 +12,7 @@ from mlrepro_nb.model import Distribution, Environment
 
 __all__ = [
     "Closure", "Edges", "closure", "fetchers", "installed_edges", "normal", "roots", "trackers",
+    "uncompiled",
 ]  # fmt: skip
 
 
@@ -82,6 +83,47 @@ def loaded(environment: Environment, edges: Edges = installed_edges) -> list[str
             del waiting[name]
         kept |= set(more)
         found += more
+
+
+def uncompiled(
+    kind: str, chosen: Iterable[Distribution], asked: Iterable[str], environment: Environment
+) -> tuple[str, ...]:
+    """Return the distributions of an image that nothing in it imports, as far as is known.
+
+    To compile takes most of a build. What is imported all the same Python compiles whenever it
+    starts: that costs time and changes nothing.
+
+    Parameters
+    ----------
+    asked
+        What is in the image because the project or a program in it wants it, not the run.
+    """
+    wanted = closure(asked, environment, installed_edges).distributions
+    compiled = _SHARED | _IMPORTED[kind] | {d.name for d in wanted}
+    return tuple(d.name for d in chosen if not (d.imported or d.modules) and d.name not in compiled)
+
+
+_SHARED_NAMES = """
+attrs click cloudpickle msgspec packaging psutil python-dateutil pyyaml rfc8785 six threadpoolctl
+typing-extensions
+"""
+_SHARED = frozenset(_SHARED_NAMES.split())
+"""What a kernel has for itself: a record does not tell whether libraries imported it, too."""
+_KERNEL_NAMES = """
+asttokens blake3 certifi charset-normalizer comm debugpy decorator entrypoints exceptiongroup
+executing fastjsonschema idna ipykernel ipython ipython-pygments-lexers jsonschema
+jsonschema-specifications jupyter-client jupyter-core matplotlib-inline mlrepro-nb nbclient nbformat
+nest-asyncio nest-asyncio2 nvidia-ml-py papermill pexpect platformdirs ptyprocess pure-eval pygments
+pyzmq referencing requests rich rpds-py stack-data tenacity tornado traitlets urllib3
+"""
+_KERNEL = frozenset(_KERNEL_NAMES.split())
+_IMPORTED = {
+    "job": _KERNEL,
+    "notebook": _KERNEL | {"jedi", "parso"},
+    # Of mlrepro-nb a service imports a few small modules of hundreds.
+    "service": frozenset({"anyio", "h11", "idna", "prometheus-client", "starlette", "uvicorn"}),
+}
+"""What an image imports whatever its notebook is, as running some showed; tests run them again."""
 
 
 _FILE_SYSTEMS = {

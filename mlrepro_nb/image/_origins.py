@@ -45,7 +45,7 @@ def origins(
         "variables": _RECORD if "variables" not in settings.origins
         else f"{_RECORD}, {settings.origins['variables']}",
         "bake-data": of("bake_data", "default"),
-        "bytecode": of("bytecode", "default"),
+        "bytecode": of("bytecode", "default") + (f", {_RECORD}" if _left(plan) else ""),
         "user": of("user", "default"),
         "repository": of("repository", "the notebook's name"),
         "version": of("version", f"git tag {tagged}" if tagged else "default: no tag, no version"),
@@ -60,6 +60,11 @@ def origins(
     return {name: text for name, text in found.items() if text}
 
 
+def _left(plan: Plan) -> int:
+    """Return how many distributions come as source though the others are compiled."""
+    return len(plan.uncompiled) if plan.bytecode else 0
+
+
 def table(plan: Plan) -> tuple[tuple[str, str, str], ...]:
     """Return a plan's values in short, each with where it came from."""
     values = {
@@ -72,7 +77,8 @@ def table(plan: Plan) -> tuple[tuple[str, str, str], ...]:
         + (f", {len(plan.local)} built here" if plan.local else ""),
         "files": f"{len(plan.files)}" + (f", {len(plan.items)} fetched" if plan.items else ""),
         "variables": " ".join(f"{k}={v}" for k, v in plan.variables.items()) or "none",
-        "bytecode": "yes" if plan.bytecode else "no",
+        "bytecode": ("yes" if plan.bytecode else "no")
+        + (f", but for {left} that nothing imports" if (left := _left(plan)) else ""),
         "user": str(plan.user),
         "repository": plan.repository,
         "version": plan.version,

@@ -52,6 +52,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """OCI layout on this machine that the base image is read from; it says nothing in the image."""
     bytecode: bool = True
     """Whether the distributions come compiled, by the compiler of the recorded Python."""
+    uncompiled: tuple[str, ...] = ()
+    """Those that come as source all the same: the run did not import them, nor does what runs in
+    the image."""
     user: int = USER
     packages: tuple[debian.Package, ...] = ()
     """Packages of the operating system that the base image lacks."""

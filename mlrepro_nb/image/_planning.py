@@ -84,8 +84,8 @@ def plan(
     bake_data
         Copy all data that the run read into the image, however large.
     bytecode
-        Ship the distributions compiled, which is the default. Without, the image starts
-        slower.
+        Ship the distributions that are imported compiled, which is the default. Without, the
+        image starts slower.
     gates
         Conditions on the run's metrics, ``accuracy >= 0.93``, besides those of
         pyproject.toml. One that does not hold stands in the way of a build.
@@ -188,6 +188,7 @@ def plan(
         base_digest=base_digest,
         base_layout=layout,
         bytecode=settings.bytecode if bytecode is None else bytecode,
+        uncompiled=_closure.uncompiled(kind, chosen, [*also, *extra], environment),
         user=_overrides.user(settings.user) or USER,
         pins=pins,
         lock=lock,

@@ -9,6 +9,9 @@ stage only, or a secret.
 from __future__ import annotations
 
 import json
+import re
+import textwrap
+from collections.abc import Sequence
 
 from mlrepro_nb.connect.oci import EPOCH
 from mlrepro_nb.image._configuration import (
@@ -150,7 +153,8 @@ def _builder(plan: Plan) -> str:
             *_install(plan, LAB, "lab-requirements.txt"),
         ]
     if plan.pins:
-        lines += _install(plan, VENV, "requirements.txt")
+        names = [re.split("==| @ ", pin)[0] for pin in plan.pins]
+        lines += _install(plan, VENV, "requirements.txt", names)
     if plan.local:
         lines += [
             "# What comes from no index changes more often, so it has a layer of its own.",
@@ -158,13 +162,13 @@ def _builder(plan: Plan) -> str:
             "RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \\",
             f"    python -m pip --python {VENV}/bin/python install --require-hashes --no-deps \\",
             f"        --no-compile --no-index --target {LOCAL} -r wheels/requirements.txt \\",
-            f"    && {_settle(plan, LOCAL)}",
+            f"    && {_settle(plan, LOCAL, [d.name for d in plan.local])}",
             "",
         ]
     return "\n".join(lines)
 
 
-def _install(plan: Plan, environment: str, lock: str) -> list[str]:
+def _install(plan: Plan, environment: str, lock: str, names: Sequence[str] = ()) -> list[str]:
     return [
         f"COPY {lock} ./",
         "RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \\",
@@ -172,20 +176,33 @@ def _install(plan: Plan, environment: str, lock: str) -> list[str]:
         "    --mount=type=secret,id=pipconf,target=/etc/pip.conf,required=false \\",
         f"    python -m pip --python {environment}/bin/python install --require-hashes \\",
         f"        --no-deps --no-compile -r {lock} \\",
-        f"    && {_settle(plan, environment)}",
+        f"    && {_settle(plan, environment, names)}",
         "",
     ]
 
 
-def _settle(plan: Plan, folder: str) -> str:
+def _settle(plan: Plan, folder: str, names: Sequence[str]) -> str:
+    """Compile and date a folder's distributions; all of them where nothing says which."""
     date = f'find {folder} -exec touch -h -d "@$SOURCE_DATE_EPOCH" {{}} +'
-    if not plan.bytecode:
+    compiled = sorted({*names} - {*plan.uncompiled})
+    if not plan.bytecode or (names and not compiled):
         return date
+    listed, what = "", folder
+    if len(compiled) < len(names):
+        lines = textwrap.wrap(" ".join(compiled), 80, break_on_hyphens=False)
+        listed = (
+            f'{VENV}/bin/python -c "import importlib.metadata as m, sys; \\\n'
+            "        print(*(f.locate() for n in sys.argv[1:] for f in m.files(n) or ()), "
+            "sep='\\n')\" \\\n"
+            + "".join(f"        {line} \\\n" for line in lines)
+            + "        > compiled.txt \\\n    && "
+        )
+        what = "-i compiled.txt"
     # Bytecode by one process in sorted order, never checked against its source: the
     # files cannot change any more. A package may hold files that do not compile.
     return (
-        f"{{ {VENV}/bin/python -m compileall -qq -j 1 --invalidation-mode unchecked-hash \\\n"
-        f"        -x '{NOT_COMPILED}' {folder} \\\n        || true; }} \\\n"
+        f"{listed}{{ {VENV}/bin/python -m compileall -qq -j 1 --invalidation-mode unchecked-hash "
+        f"\\\n        -x '{NOT_COMPILED}' {what} \\\n        || true; }} \\\n"
         f"    && {date}"
     )
 

@@ -75,32 +75,51 @@ def test_a_layer_has_nothing_of_this_machine(tmp_path: Path) -> None:
     assert len(found[LONG][5]) == 3_000_000
 
 
+@pytest.fixture(params=[True, False], ids=["in memory", "by pieces"])
+def however_big(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compressed is held in memory, or is too big for that."""
+    if not request.param:
+        monkeypatch.setattr("mlrepro_nb.connect.oci._layer._HELD", 0)
+
+
+@pytest.mark.usefixtures("however_big")
 def test_joined_parts_are_one_tar_without_a_path_twice(tmp_path: Path) -> None:
     folders: list[str] = []
+    members: list[list[int]] = []
+    kept = deflated(b"packed" * 20_000)
     for number in range(2):
         with (tmp_path / str(number)).open("wb") as file:
             writer = oci.LayerWriter(file, part=True)
             writer.parents(f"opt/shared/{number}.txt", "opt")
             writer.file(f"opt/shared/{number}.txt", str(number).encode() * 2_000_000)
+            writer.deflated(f"opt/{number}.bin", kept)
             writer.flush()
             folders += writer.folders
+            members.append(writer.members)
 
     def join(writer: oci.LayerWriter) -> None:
         for folder in folders:
             writer.folder(folder)
         for number in range(2):
-            writer.join(tmp_path / str(number))
+            writer.join(tmp_path / str(number), members[number])
 
     def direct(writer: oci.LayerWriter) -> None:
         writer.folder("opt/shared")
         for number in range(2):
             writer.file(f"opt/shared/{number}.txt", str(number).encode() * 2_000_000)
+            writer.file(f"opt/{number}.bin", b"packed" * 20_000)
 
     joined = written(tmp_path / "joined", join)
     assert joined.diff_id == written(tmp_path / "direct", direct).diff_id
     with oci.opened(tmp_path / "joined") as archive:
         names = [m.name for m in archive]
-    assert names == ["opt/shared", "opt/shared/0.txt", "opt/shared/1.txt"]
+    assert names == [
+        "opt/shared", "opt/shared/0.txt", "opt/0.bin", "opt/shared/1.txt", "opt/1.bin"
+    ]  # fmt: skip
+    (tmp_path / "0").write_bytes((tmp_path / "0").read_bytes()[:-1])
+    with pytest.raises(MlreproError, match="was damaged"):
+        written(tmp_path / "other", join)
+    assert not (tmp_path / "0").exists()
 
 
 def deflated(content: bytes) -> oci.Deflated:
@@ -110,19 +129,24 @@ def deflated(content: bytes) -> oci.Deflated:
     return oci.Deflated(pieces=pieces, size=len(content), crc=zlib.crc32(content))
 
 
-@given(st.text("ab/é. ", min_size=1, max_size=120), st.booleans(), st.integers(0, 8**11 + 1))
+NAMES = st.lists(st.text("abé. ", min_size=1, max_size=110), min_size=1, max_size=4)
+
+
+@given(NAMES.map("/".join), st.booleans(), st.integers(0, 8**11 + 1))
 def test_an_entry_is_what_tarfile_makes_of_it(path: str, runs: bool, size: int) -> None:
     entry = tarfile.TarInfo(path)
     entry.mode, entry.size, entry.mtime = 0o755 if runs else 0o644, size, oci.EPOCH
-    expected = entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    try:
+        expected = entry.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    except ValueError:  # a path or a size that has no place in it
+        expected = entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     assert header(path, tarfile.REGTYPE, entry.mode, size) == expected
 
 
-@pytest.fixture(params=[True, False], ids=["in memory", "by pieces"])
-def however_big(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compressed is held in memory, or is too big for that."""
-    if not request.param:
-        monkeypatch.setattr("mlrepro_nb.connect.oci._layer._HELD", 0)
+def test_the_long_path_of_a_module_takes_no_second_header() -> None:
+    folder = "opt/venv/lib/python3.12/site-packages/package/of/a/package/of/a/package"
+    made = header(f"{folder}/__pycache__/{'m' * 40}.cpython-312.pyc", tarfile.REGTYPE, 0o644, 1)
+    assert len(made) == 512
 
 
 @pytest.mark.usefixtures("however_big")

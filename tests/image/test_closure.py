@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from importlib import metadata
+
 import msgspec
 
-from mlrepro_nb.image._closure import closure, installed_edges
+from mlrepro_nb.image._closure import closure, installed_edges, uncompiled
 from mlrepro_nb.image._closure import loaded as find_loaded
 from mlrepro_nb.model import Distribution
 from tests.records import a_record
@@ -79,3 +84,46 @@ def test_what_only_a_tracker_looked_for_is_left_out_with_all_that_it_loaded() ->
 
 def test_what_a_library_names_only_for_its_own_tests_is_left_out() -> None:
     assert loaded(checker=("frames",)) == []
+
+
+# --- what comes compiled
+
+
+def left(kind: str, *asked: str) -> set[str]:
+    """Return what stays source of an image of some distributions, one of which the run imported."""
+    used = Distribution(name="used", version="1", imported=True, modules=("used",))
+    found = Distribution(name="found", version="1", modules=("found",), loaded_by=("used",))
+    names = ("unused", "fetcher", "uvicorn", "ipykernel", "jedi", "packaging", "mlrepro-nb")
+    others = [Distribution(name=name, version="1") for name in names]
+    environment = msgspec.structs.replace(
+        a_record().environment, distributions=(used, found, *others)
+    )
+    return set(uncompiled(kind, environment.distributions, asked, environment))
+
+
+def test_what_the_run_did_not_import_stays_source_unless_the_image_imports_it() -> None:
+    assert left("job") == {"unused", "fetcher", "uvicorn", "jedi"}
+    assert left("notebook") == {"unused", "fetcher", "uvicorn"}
+    assert left("service") == {"unused", "fetcher", "ipykernel", "jedi", "mlrepro-nb"}
+
+
+def test_what_the_project_asks_for_is_compiled() -> None:
+    assert left("job", "Fetcher") == {"unused", "uvicorn", "jedi"}
+
+
+def test_what_a_service_imports_besides_its_model_is_compiled() -> None:
+    script = (
+        "import sys, mlflow.pyfunc, pandas; before = {m.partition('.')[0] for m in sys.modules}\n"
+        "import mlrepro_nb.image.service.readiness, mlrepro_nb.image.service.server\n"
+        "print(*{m.partition('.')[0] for m in sys.modules} - before)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    owners = metadata.packages_distributions()
+    names = {name for top in ended.stdout.split() for name in owners.get(top, ())}
+    assert "uvicorn" in names
+    found = tuple(
+        Distribution(name=re.sub(r"[-_.]+", "-", name).lower(), version="1") for name in names
+    )
+    assert set(uncompiled("service", found, (), a_record().environment)) <= {"mlrepro-nb"}

@@ -138,6 +138,33 @@ def test_a_job_runs_the_notebook_again_and_ends_by_the_verdict(
     assert [cause.kind for cause in verified.causes] == ["changed-data"]
 
 
+_COMPILES = """\
+import os, sys
+file = os.open(f"/results/compiled-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def hook(event, arguments):
+    if event == "compile" and str(arguments[1]).startswith("/opt/"):
+        os.write(file, f"{arguments[1]}\\n".encode())
+sys.addaudithook(hook)
+"""
+
+
+def test_nothing_that_a_job_imports_has_to_be_compiled(
+    built: Image, tmp_path: Path, data: Path
+) -> None:
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(_COMPILES)
+    mounts = (f"{data}:/data:ro", f"{tmp_path / 'hook'}:/hook:ro")
+    ended = run(built, tmp_path / "results", mounts=mounts, PYTHONPATH="/hook")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = list((tmp_path / "results").glob("compiled-*"))
+    assert len(found) >= 3  # the job, verify, the kernel
+    assert "".join(path.read_text() for path in found) == ""
+    listed = "import importlib.util as u; print(u.find_spec('jedi').cached)"
+    ended = run(built, tmp_path / "results", "-c", listed, program="/opt/venv/bin/python")
+    ended = run(built, tmp_path / "results", ended.stdout.strip(), program="ls")
+    assert ended.returncode != 0
+
+
 def test_a_job_takes_parameters(built: Image, tmp_path: Path, data: Path) -> None:
     mounted = (f"{data}:/data:ro",)
     # What the command says comes before what the environment says.

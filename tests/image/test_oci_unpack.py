@@ -344,6 +344,29 @@ def test_a_tar_of_a_layer_is_one_for_every_reader(tmp_path: Path) -> None:
 # --- layers
 
 
+def test_a_distribution_that_nothing_imports_comes_as_source_and_changes_no_other(
+    tmp_path: Path,
+) -> None:
+    cache, made = oci.Cache(tmp_path / "cache"), wheel(tmp_path)
+    digest, size = cache.put(made.read_bytes()), made.stat().st_size
+    wheels = [Wheel(distribution="demo-pkg", filename=NAME, digest=digest, size=size)]
+    plan = Plan(
+        kind="job", record="sha256:1", notebook="n.ipynb", python=VERSION, machine="x86_64",
+        base="b", repository="r", version="1", build_id="1", created="",
+    )  # fmt: skip
+    place = _unpack.venv(_layers.site_packages(plan), plan.python)
+
+    def names(*uncompiled: str) -> tuple[str, list[str]]:
+        found = _layers._distributions(plan, place, wheels, uncompiled, cache, cache, silent)
+        with oci.opened(cache.blob(found[0].layer.digest)) as archive:
+            return found[0].layer.digest, [m.name for m in archive if m.isfile()]
+
+    compiled, source = names(), names("demo-pkg")
+    assert [n for n in compiled[1] if not n.endswith(".pyc")] == source[1]
+    assert compiled[1] != source[1]
+    assert names("another") == compiled
+
+
 def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: Path) -> None:
     cache = oci.Cache(tmp_path / "cache")
     wheels = []
@@ -368,7 +391,7 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
         base="b", repository="r", version="1", build_id="1", created="", bytecode=False,
     )  # fmt: skip
     place = _unpack.venv(_layers.site_packages(plan), plan.python)
-    made = _layers._distributions(plan, place, wheels, cache, cache, silent)
+    made = _layers._distributions(plan, place, wheels, (), cache, cache, silent)
     assert [m.title for m in made] == ["the other distributions", "bb"]
     found = []
     for layer in made:
@@ -385,6 +408,6 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
     assert [m.layer for m in made] == [
         m.layer
         for m in _layers._distributions(
-            plan, place, wheels, cache, oci.Cache(tmp_path / "b"), silent
+            plan, place, wheels, (), cache, oci.Cache(tmp_path / "b"), silent
         )
     ]

@@ -50,7 +50,7 @@ SERVICE = {"kind": "service", "files": (ContextFile(layer="model", path="MLmodel
 NOTEBOOK = {"kind": "notebook", "lab": "jupyterlab==4.6.6 --hash=sha256:00\n"}
 VARIANTS = [
     {}, SERVICE, NOTEBOOK, {"local": ()}, {"pins": (), "lock": ""}, {"base_digest": None},
-    {"dirty": True},
+    {"dirty": True}, {"pins": ("jedi==1", "numpy==2.0"), "uncompiled": ("jedi", "own")},
 ]  # fmt: skip
 
 
@@ -134,6 +134,18 @@ def test_the_final_stage_is_hardened(fields: dict[str, object]) -> None:
     )
     for word in ("pip", "compileall", "--mount", "requirements", "wheels"):
         assert word not in final.lower().replace("mlrepro.lock", "")
+
+
+def test_only_what_is_imported_is_compiled() -> None:
+    text = containerfile(a_plan(pins=("jedi==1", "numpy==2.0"), uncompiled=("jedi", "own")))
+    assert text.count("compileall") == 1
+    assert " numpy \\\n        > compiled.txt" in text
+    assert "jedi" not in text
+    assert containerfile(a_plan(uncompiled=("jedi",))) == containerfile(a_plan())
+    names = [f"a-long-name-{number}" for number in range(50)]
+    text = containerfile(a_plan(pins=[f"{name}==1" for name in (*names, "jedi")],
+                                uncompiled=("jedi",)))  # fmt: skip
+    assert set(names) <= set(text.split())
 
 
 def test_what_changes_often_comes_after_what_does_not() -> None:

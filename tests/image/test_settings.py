@@ -59,6 +59,10 @@ def test_every_value_says_where_it_came_from(recorded: Recorded) -> None:
     assert told["repository"] == ("example.com/x", _settings.FILE)
     assert told["version"] == ("1.2", _settings.PROJECT)
     assert told["user"] == ("12345", "--set user")
+    assert told["bytecode"] == (
+        f"yes, but for {len(made.uncompiled)} that nothing imports", "default, the record"
+    )  # fmt: skip
+    assert "jedi" in made.uncompiled
     assert told["build-id"] == ("7", "--build-id")
     assert "MY_MODE=fast" in told["variables"][0]
     text = image.containerfile(made)

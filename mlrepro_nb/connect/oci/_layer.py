@@ -28,6 +28,7 @@ from typing import IO, BinaryIO
 import msgspec
 
 from mlrepro_nb.connect.oci._header import header
+from mlrepro_nb.connect.oci._write import damaged
 from mlrepro_nb.errors import ToolError
 
 COMPRESSOR = "deflate 0.9.0"
@@ -114,8 +115,9 @@ class LayerWriter:
         import deflate
 
         self.folders: list[str] = []
+        self.members: list[int] = []
+        """Sizes of the gzip members so far."""
         self._part = part
-
         self._compress, self._decompress = deflate.gzip_compress, deflate.gzip_decompress
         self._damage = deflate.DeflateError
         self._file = file
@@ -200,11 +202,13 @@ class LayerWriter:
         if len(plain) != content.size:
             raise ValueError(f"{path} is damaged")
         self._put(member)
+        self.members.append(len(member))
         yield plain
 
     def _inflated_by_pieces(self, path: str, content: Deflated) -> Iterator[bytes | bytearray]:
         """Do the same of what is too big to be held in memory."""
         inflate, crc, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, content.size
+        start = self.size
         self._put(_HEAD)
         try:
             for piece in content.pieces:
@@ -218,6 +222,7 @@ class LayerWriter:
         if not inflate.eof or inflate.unused_data or left or crc != content.crc:
             raise ValueError(f"{path} is damaged")
         self._put(struct.pack("<II", crc, content.size & 0xFFFFFFFF))
+        self.members.append(self.size - start)
 
     def _write(self, data: bytes) -> None:
         self._plain.update(data)
@@ -227,7 +232,9 @@ class LayerWriter:
             del self._waiting[:_MEMBER]
 
     def _pack(self, data: bytes) -> None:
-        self._put(bytes(self._compress(data, _LEVEL)))
+        packed = bytes(self._compress(data, _LEVEL))
+        self._put(packed)
+        self.members.append(len(packed))
 
     def _put(self, packed: bytes) -> None:
         self._packed.update(packed)
@@ -240,16 +247,37 @@ class LayerWriter:
             self._pack(bytes(self._waiting))
             self._waiting.clear()
 
-    def join(self, segment: Path) -> None:
-        """Add entries that another writer wrote into a file and did not end."""
+    def join(self, segment: Path, members: Iterable[int]) -> None:
+        """Add entries that another writer wrote into a file and did not end.
+
+        Parameters
+        ----------
+        members
+            Sizes of its members: libdeflate reads one at once, in a third of zlib's time.
+
+        Raises
+        ------
+        MlreproError
+            It is not what was written.
+        """
         self.flush()
         with segment.open("rb") as file:
-            while packed := file.read(_MEMBER):
-                self._put(packed)
-        # Again, from the start: the digest of what is inside.
-        with gzip.open(segment, "rb") as plain:
-            while piece := plain.read(_MEMBER):
-                self._plain.update(piece)
+            for size in members:
+                member = file.read(size)
+                self._put(member)
+                try:
+                    for plain in self._within(member):
+                        self._plain.update(plain)
+                except (self._damage, EOFError, OSError, struct.error) as error:
+                    raise damaged(segment) from error
+
+    def _within(self, member: bytes) -> Iterator[bytes | bytearray]:
+        if struct.unpack("<I", member[-4:])[0] <= _HELD:
+            yield self._decompress(member)
+            return
+        with gzip.open(io.BytesIO(member)) as stream:
+            while piece := stream.read(_MEMBER):
+                yield piece
 
     @property
     def digest(self) -> str:

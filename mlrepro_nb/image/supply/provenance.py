@@ -49,6 +49,7 @@ def provenance(plan: Plan, built: Made) -> dict[str, Any]:
     internal = {
         "record": plan.record,
         "lock": digest_text(plan.lock) if plan.lock is not None else None,
+        "uncompiled": list(plan.uncompiled) if plan.bytecode else [],
         "python": plan.python,
         "machine": plan.machine,
         "run": plan.run,
@@ -89,7 +90,7 @@ def statement(plan: Plan, kind: str, predicate: Mapping[str, Any], subject: str)
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value not in (None, {}, "")}
+    return {key: value for key, value in values.items() if value not in (None, {}, [], "")}
 
 
 def _set(digest: str) -> dict[str, str]:

@@ -54,6 +54,7 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
 
     digest: str
     size: int
+    members: tuple[int, ...]
     paths: tuple[str, ...]
     folders: tuple[str, ...]
 
@@ -79,7 +80,7 @@ def dependencies(
             *([packages(plan, downloads, cache, report)] if plan.packages else []),
             skeleton(plan, facts, cache),
             *_lab(plan, facts, lab, downloads, cache, report),
-            *_distributions(plan, place, wheels, downloads, cache, report),
+            *_distributions(plan, place, wheels, plan.uncompiled, downloads, cache, report),
             *([own.result()] if own else []),
         )
 
@@ -94,7 +95,7 @@ def _lab(
     place = _unpack.lab(site_packages(plan, LAB), plan.python)
     return [
         lab_skeleton(plan, facts, cache),
-        *_distributions(plan, place, wheels, downloads, cache, report),
+        *_distributions(plan, place, wheels, (), downloads, cache, report),
     ]
 
 
@@ -102,10 +103,17 @@ def _lab(
 
 
 class _Compilers:
-    """A compiling child for each thread, started when something has to be compiled."""
+    """A compiling child for each thread, started when something has to be compiled.
 
-    def __init__(self, plan: Plan, report: Report) -> None:
-        self.version = plan.python.rstrip("+") if plan.bytecode else None
+    Parameters
+    ----------
+    uncompiled
+        Distributions that stay source.
+    """
+
+    def __init__(self, plan: Plan, uncompiled: Sequence[str], report: Report) -> None:
+        self._version = plan.python.rstrip("+") if plan.bytecode else None
+        self._uncompiled = frozenset(uncompiled)
         self._report = report
         self._python = ""
         self._lock = threading.Lock()
@@ -119,27 +127,34 @@ class _Compilers:
         for compiler in self._started:
             compiler.close()
 
-    @property
-    def about(self) -> Any:
-        """What of the compiler the layers depend on."""
-        return self.version and [_bytecode.FORMAT, self.version, NOT_COMPILED]
-
-    def compile(self, path: str, source: bytes) -> bytes | None:
-        """Compile in this thread's child."""
-        if self.version is None:
+    def about(self, distribution: str) -> Any:
+        """Return what of the compiler a distribution's entries depend on."""
+        if self.of(distribution) is None:
             return None
+        return [_bytecode.FORMAT, self._version, NOT_COMPILED]
+
+    def of(self, distribution: str) -> _unpack.Compile | None:
+        """Return what compiles a distribution's modules; None if they stay source."""
+        if self._version is None or distribution in self._uncompiled:
+            return None
+        return self._compile
+
+    def _compile(self, path: str, source: bytes) -> bytes | None:
+        """Compile in this thread's child."""
         mine: _bytecode.Compiler | None = getattr(self._mine, "compiler", None)
         if mine is None:
             with self._lock:
-                self._python = self._python or _bytecode.interpreter(self.version, self._report)
+                self._python = self._python or _bytecode.interpreter(
+                    self._version or "", self._report
+                )
                 mine = self._mine.compiler = _bytecode.Compiler(self._python)
                 self._started.append(mine)
         return mine.compile(path, source)
 
 
 def _distributions(
-    plan: Plan, place: _unpack.Place, wheels: Sequence[Wheel], downloads: oci.Cache,
-    cache: oci.Cache, report: Report,
+    plan: Plan, place: _unpack.Place, wheels: Sequence[Wheel], uncompiled: Sequence[str],
+    downloads: oci.Cache, cache: oci.Cache, report: Report,
 ) -> list[Made]:  # fmt: skip
     if not wheels:
         return []
@@ -154,27 +169,31 @@ def _distributions(
             done += 1
             report(Step(message=f"unpacking {what}", done=float(done), total=float(len(wheels))))
 
-    with _Compilers(plan, report) as compilers:
-        about = {
-            "place": place,
-            "folders": folders(place.site, place.root),
-            "bytecode": compilers.about,
-        }
+    with _Compilers(plan, uncompiled, report) as compilers:
+
+        def about(wheel: Wheel) -> Any:
+            return {
+                "place": place,
+                "folders": folders(place.site, place.root),
+                "bytecode": compilers.about(wheel.distribution),
+                "wheel": [wheel.filename, wheel.digest],
+            }
 
         def contents(wheel: Wheel, writer: oci.LayerWriter) -> tuple[str, ...]:
             told(wheel.distribution)
             writer.known(*folders(place.site, place.root))
             return _unpack.unpack(
-                wheel.filename, downloads.blob(wheel.digest), place, writer, compilers.compile
-            )
+                wheel.filename, downloads.blob(wheel.digest), place, writer,
+                compilers.of(wheel.distribution),
+            )  # fmt: skip
 
         def alone_in(wheel: Wheel) -> Made:
-            key = {**about, "wheel": [wheel.filename, wheel.digest]}
-            return layer(wheel.distribution, key, cache, lambda writer: contents(wheel, writer))
+            return layer(
+                wheel.distribution, about(wheel), cache, lambda writer: contents(wheel, writer)
+            )
 
         def piece(wheel: Wheel) -> _Piece:
-            key = {**about, "wheel": [wheel.filename, wheel.digest]}
-            return _piece(key, cache, lambda writer: contents(wheel, writer))
+            return _piece(about(wheel), cache, lambda writer: contents(wheel, writer))
 
         # The biggest first: it takes the longest.
         ordered = sorted(wheels, key=lambda w: (-w.size, w.distribution))
@@ -216,8 +235,9 @@ def _piece(
         paths = write(writer)
         writer.flush()
         found = _Piece(
-            digest=writer.digest, size=writer.size, paths=paths, folders=tuple(writer.folders)
-        )
+            digest=writer.digest, size=writer.size, members=tuple(writer.members), paths=paths,
+            folders=tuple(writer.folders),
+        )  # fmt: skip
         cache.keep(file, cache.blob(found.digest))
     cache.write_note(key, found)
     return found
@@ -228,7 +248,7 @@ def _joined(pieces: Sequence[_Piece], cache: oci.Cache) -> Made:
         for folder in sorted({folder for piece in pieces for folder in piece.folders}):
             writer.folder(folder)
         for piece in pieces:
-            writer.join(cache.blob(piece.digest))
+            writer.join(cache.blob(piece.digest), piece.members)
 
     return layer("the other distributions", [p.digest for p in pieces], cache, write)
 
@@ -245,19 +265,20 @@ def _locals(plan: Plan, cache: oci.Cache, report: Report) -> Made:
                     log=True,
                 )
             )
-    with _Compilers(plan, report) as compilers:
+    with _Compilers(plan, plan.uncompiled, report) as compilers:
 
         def write(writer: oci.LayerWriter) -> None:
             writer.folder(LOCAL.lstrip("/"))
             for wheel in wheels:
                 report(Step(message=f"unpacking {wheel.distribution}"))
                 _unpack.unpack(
-                    wheel.filename, cache.blob(wheel.digest), place, writer, compilers.compile
-                )
+                    wheel.filename, cache.blob(wheel.digest), place, writer,
+                    compilers.of(wheel.distribution),
+                )  # fmt: skip
 
         about = {
             "place": place,
-            "bytecode": compilers.about,
+            "bytecode": [compilers.about(w.distribution) for w in wheels],
             "wheels": [[w.filename, w.digest] for w in wheels],
         }
         return layer("what comes from no index", about, cache, write)
