@@ -13,8 +13,9 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ MODULES = {
     "FlowBook": "flowbook.kernel",
     "ipyflow": "ipyflow.kernel",
 }
-OURS = "mlrepro-nb"
+PLAIN, OURS = "plain ipykernel", "mlrepro-nb"
 LOAD = {
     # One that does nothing: what any tool pays that sees a file opened by whatever opens it.
     "plain, an audit hook": "import sys; sys.addaudithook(lambda event, arguments: None)",
@@ -38,10 +39,10 @@ LOAD = {
 }
 
 
-def interpreter() -> Path:
+def interpreter(libraries: Sequence[str] = LIBRARIES) -> Path:
     """Return the Python of an environment with all kernels, made if it is not there."""
     uv = Path(sys.executable).with_name("uv")
-    wanted = (sys.version, ROOT, LIBRARIES, tuple(PEERS.values()))
+    wanted = (sys.version, ROOT, tuple(libraries), tuple(PEERS.values()))
     name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "mlrepro-nb-bench" / name
@@ -49,10 +50,10 @@ def interpreter() -> Path:
     if not (folder / "ready").exists():
         subprocess.run([uv, "venv", "--quiet", "--clear", "-p", sys.executable, folder], check=True)
         install = [uv, "pip", "install", "--quiet", "-p", python]
-        subprocess.run([*install, "-e", ROOT, *LIBRARIES], check=True)
+        subprocess.run([*install, "-e", ROOT, *libraries], check=True)
         for package in PEERS.values():
             # One that does not install here says so in the table.
-            subprocess.run([*install, package], check=False)
+            subprocess.run([*install, package, *libraries], check=False)
         (folder / "ready").touch()
     return python
 
@@ -79,6 +80,9 @@ class Kernel:
         environment["IPYTHONDIR"] = str(folder / ".ipython")
         # Threads of OpenMP that wait by turning in circles would take the next kernel's time.
         environment["OMP_WAIT_POLICY"] = "passive"
+        # FlowBook's leaves folders behind.
+        self.scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        environment["TMPDIR"] = self.scratch.name
         with self.log.open("wb") as log:
             self.manager.start_kernel(cwd=str(folder), env=environment, stdout=log, stderr=log)
         self.client = self.manager.client()
@@ -95,9 +99,12 @@ class Kernel:
     def run(self, source: str) -> float:
         """Run a cell and return the seconds until all of its outputs were there."""
         begun = time.perf_counter()
-        reply: dict[str, Any] = self.client.execute_interactive(
-            source, timeout=600, allow_stdin=False, output_hook=lambda message: None
-        )
+        try:
+            reply: dict[str, Any] = self.client.execute_interactive(
+                source, timeout=600, allow_stdin=False, output_hook=lambda message: None
+            )
+        except TimeoutError as error:
+            raise RuntimeError(f"{self.kind}: a cell takes more than 600 s") from error
         taken = time.perf_counter() - begun
         if reply["content"]["status"] != "ok":
             raise RuntimeError(f"{self.kind}: {reply['content'].get('evalue', '')[:200]}")
@@ -133,6 +140,7 @@ class Kernel:
         """End it."""
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
+        self.scratch.cleanup()
 
 
 _PR_SET_CHILD_SUBREAPER = 36

@@ -9,13 +9,14 @@ so it counts what is done in the background too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from benchmarks.kernels import (
     LOAD,
     MODULES,
     OURS,
+    PLAIN,
     ROOT,
     Kernel,
     adopt_orphans,
@@ -166,21 +168,46 @@ TINY = ["import numpy as np\na = np.arange(1000.0)"] + [
 ]
 
 
-class _Run(NamedTuple):
-    """What one run of a notebook took."""
+class Notebook(NamedTuple):
+    """A notebook to be measured."""
+
+    title: str
+    cells: list[str]
+    prepare: Callable[[], Path]
+    """Returns the folder in which to run it, as it was before any run."""
+
+
+class _Costs(NamedTuple):
+    """What a run of a notebook took, or the least of several."""
 
     seconds: list[float]
     """Of each cell."""
     cpu: float
-    memory: int
+    memory: float
 
 
-def notebooks() -> dict[str, list[str]]:
-    """Return the notebooks by name, as the sources of their cells."""
+class Measured(NamedTuple):
+    """What was found, by the notebook's title and the kernel."""
+
+    costs: dict[tuple[str, str], _Costs]
+    silent: dict[tuple[str, str], str]
+    """Why a peer did not run a notebook to its end."""
+
+
+def measure(rounds: int = 5, kinds: Sequence[str] = tuple(MODULES)) -> list[dict[str, object]]:
+    """Return, for each notebook and kernel, what it took and the ratios to a plain kernel."""
+    python = interpreter()
+    with _own(python) as notebooks:
+        return table(run(notebooks, rounds, kinds, python))
+
+
+@contextlib.contextmanager
+def _own(python: Path) -> Iterator[list[Notebook]]:
+    """Make the notebooks that we wrote, which share a folder."""
     tour = json.loads((ROOT / "notebooks" / "00-tour.ipynb").read_text(encoding="utf-8"))
     sources = ["".join(c["source"]) for c in tour["cells"] if c["cell_type"] == "code"]
     plain = [source.replace("%%mlrepro record --name train\n", "") for source in sources]
-    return {
+    written = {
         "tour (pandas, scikit-learn)": [
             source for source in plain if "mlflow" not in source and not source.startswith("%")
         ],
@@ -188,44 +215,45 @@ def notebooks() -> dict[str, list[str]]:
         "training (a search, a forest)": TRAINING.split("---\n"),
         "200 tiny cells (numpy)": TINY,
     }
-
-
-def measure(rounds: int = 5, kinds: Sequence[str] = tuple(MODULES)) -> list[dict[str, object]]:
-    """Return, for each notebook and kernel, what it took and the ratios to a plain kernel."""
-    python = interpreter()
-    found: dict[tuple[str, str], list[_Run]] = {}
-    silent: dict[str, str] = {}
-    adopt_orphans()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run(["git", "init", "-q", name], check=True)
         shutil.copytree(ROOT / "notebooks" / "data", folder / "data")
         subprocess.run([python, "-c", _MAKE_DATA], cwd=folder, check=True)
-        for turn in range(rounds):
-            for title, cells in notebooks().items():
-                shutil.rmtree(folder / ".mlrepro", ignore_errors=True)
-                wanted = [k for k in (*kinds[turn:], *kinds[:turn]) if k not in silent]
-                for kind, one in _run(wanted, cells, folder, python, silent).items():
-                    found.setdefault((title, kind), []).append(one)
-    rows = [_row(title, kind, found) for title in notebooks() for kind in kinds
-            if (title, kind) in found]  # fmt: skip
-    return rows + [
-        {**dict.fromkeys(rows[0], ""), "notebook": why, "kernel": kind}
-        for kind, why in silent.items()
-    ]
+
+        def prepare() -> Path:
+            shutil.rmtree(folder / ".mlrepro", ignore_errors=True)
+            return folder
+
+        yield [Notebook(title, cells, prepare) for title, cells in written.items()]
+
+
+def run(notebooks: Sequence[Notebook], rounds: int, kinds: Sequence[str], python: Path) -> Measured:
+    """Run each notebook on each kind of kernel, as often as there are rounds."""
+    found: dict[tuple[str, str], list[_Costs]] = {}
+    silent: dict[tuple[str, str], str] = {}
+    adopt_orphans()
+    for turn in range(rounds):
+        for notebook in notebooks:
+            order = (*kinds[turn % len(kinds) :], *kinds[: turn % len(kinds)])
+            wanted = [kind for kind in order if (notebook.title, kind) not in silent]
+            for kind, one in _run(wanted, notebook, python, silent).items():
+                found.setdefault((notebook.title, kind), []).append(one)
+    return Measured({key: _least(runs) for key, runs in found.items() if key not in silent}, silent)
 
 
 def _run(
-    kinds: Sequence[str], cells: list[str], folder: Path, python: Path, silent: dict[str, str]
-) -> dict[str, _Run]:
-    """Return what each kernel took; a peer that does not run here says why in `silent`."""
+    kinds: Sequence[str], notebook: Notebook, python: Path, silent: dict[tuple[str, str], str]
+) -> dict[str, _Costs]:
+    """Return what each kernel took; a peer that does not run it says why in `silent`."""
+    folder = notebook.prepare()
     kernels: dict[str, Kernel] = {}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
 
     def failed(kind: str, error: RuntimeError) -> None:
-        if kind in LOAD or kind == "plain ipykernel":
+        if kind in LOAD or kind == PLAIN:
             raise error
-        silent[kind] = str(error)
+        silent[notebook.title, kind] = str(error)
         if kind in kernels:
             kernels.pop(kind).stop()
 
@@ -237,7 +265,7 @@ def _run(
                 failed(kind, error)
         orphans_cpu(kernels.values())
         before = {kind: kernel.cpu() for kind, kernel in kernels.items()}
-        for number, cell in enumerate(cells):
+        for number, cell in enumerate(notebook.cells):
             turn = number % len(kernels)
             order = list(kernels)
             for kind in order[turn:] + order[:turn]:
@@ -248,7 +276,7 @@ def _run(
         time.sleep(_SETTLE)
         orphans = orphans_cpu(kernels.values())
         return {
-            kind: _Run(
+            kind: _Costs(
                 seconds[kind],
                 # Nobody but we leaves a program to nobody.
                 kernel.cpu() - before[kind] + (orphans if kind == OURS else 0.0),
@@ -261,24 +289,44 @@ def _run(
             kernel.stop()
 
 
-def _least(runs: list[_Run]) -> tuple[float, float, float]:
-    return (
-        sum(map(min, zip(*(run.seconds for run in runs), strict=True))),
+def _least(runs: list[_Costs]) -> _Costs:
+    return _Costs(
+        list(map(min, zip(*(run.seconds for run in runs), strict=True))),
         min(run.cpu for run in runs),
         statistics.median(run.memory for run in runs),
     )
 
 
-def _row(title: str, kind: str, found: dict[tuple[str, str], list[_Run]]) -> dict[str, object]:
-    seconds, cpu, memory = _least(found[title, kind])
-    plain = _least(found[title, "plain ipykernel"])
+def table(measured: Measured, together: str = "") -> list[dict[str, object]]:
+    """Return the rows, and if it has a name one of all notebooks for each kernel.
+
+    That one sums what the notebooks took, and has the geometric means of their ratios: each
+    notebook counts alike. A peer's is of those that it ran.
+    """
+    rows = [_row(title, kind, [costs], [measured.costs[title, PLAIN]])
+            for (title, kind), costs in measured.costs.items()]  # fmt: skip
+    for kind in dict.fromkeys(kind for _, kind in measured.costs) if together else ():
+        some = {title: costs for (title, of), costs in measured.costs.items() if of == kind}
+        plain = [measured.costs[title, PLAIN] for title in some]
+        rows.append(_row(f"{together}: {len(some)}", kind, list(some.values()), plain))
+    return rows + [
+        {**dict.fromkeys(rows[0], ""), "notebook": f"{title}: {why}", "kernel": kind}
+        for (title, kind), why in measured.silent.items()
+    ]
+
+
+def _row(title: str, kind: str, costs: list[_Costs], plain: list[_Costs]) -> dict[str, object]:
+    def ratio(of: Callable[[_Costs], float]) -> str:
+        pairs = zip(costs, plain, strict=True)
+        return f"{statistics.geometric_mean(of(one) / of(base) for one, base in pairs):.3f}"
+
     return {
         "notebook": title,
         "kernel": kind,
-        "seconds": f"{seconds:.2f}",
-        "ratio": f"{seconds / plain[0]:.3f}",
-        "CPU, s": f"{cpu:.2f}",
-        "CPU ratio": f"{cpu / plain[1]:.3f}",
-        "memory, MiB": f"{memory / 2**20:.0f}",
-        "memory ratio": f"{memory / plain[2]:.3f}",
+        "seconds": f"{sum(sum(one.seconds) for one in costs):.2f}",
+        "ratio": ratio(lambda one: sum(one.seconds)),
+        "CPU, s": f"{sum(one.cpu for one in costs):.2f}",
+        "CPU ratio": ratio(lambda one: one.cpu),
+        "memory, MiB": f"{sum(one.memory for one in costs) / 2**20:.0f}",
+        "memory ratio": ratio(lambda one: one.memory),
     }

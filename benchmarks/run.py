@@ -13,15 +13,16 @@ BENCHMARKS = {
     "hashing": "Identities of files",
     "parity": "nbval's and nbmake's own notebooks under our pytest plugin",
     "recording": "Recording: milliseconds a cell, beside the peers' kernels",
-    "recording_notebooks": "Recording: real notebooks, beside the peers' kernels",
+    "recording_notebooks": "Recording: whole notebooks, beside the peers' kernels",
+    "recording_public": "Recording: real public ML notebooks, beside the peers' kernels",
     "watches": "Recording: where the time of a trivial cell goes",
     "attributing": "Causes: recall, accuracy, false alarms, repairs over the planted faults",
     "verifying": "Running the tour notebook again",
     "public": "Real public notebooks: verdicts, causes and fixes, beside plain papermill",
 }
 
-WHEN_NAMED = {"public"}
-"""Those that take an hour, and what only some machines have."""
+WHEN_NAMED = {"public", "recording_public"}
+"""Those that take an hour, or what only some machines have."""
 
 
 def main(names: list[str]) -> None:

@@ -21,10 +21,11 @@ class Checkouts:
         self._made: dict[tuple[str, str], Path | None] = {}
         self._lock = threading.Lock()
 
-    def get(self, repository: str, commit: str, use: int) -> Path | None:
+    def get(self, repository: str, commit: str, use: int, folder: str | None = None) -> Path | None:
         """Return a copy of a repository at a commit; None where it cannot be had.
 
-        Notebooks that are measured at the same time get copies of their own (`use`).
+        Notebooks that are measured at the same time get copies of their own (`use`). A copy of
+        one `folder` takes less to clone, and a mirror may lack the large files of the others.
         """
         place = self._scratch / f"{use}" / f"{repository.replace('/', '+')}@{commit[:12]}"
         with self._lock:
@@ -33,7 +34,7 @@ class Checkouts:
         if not (place / ".complete").exists():
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
-            got = self._fill(place / "copy", repository, commit)
+            got = self._fill(place / "copy", repository, commit, folder)
             with self._lock:
                 self._made[repository, commit] = place if got else None
             if not got:
@@ -44,13 +45,16 @@ class Checkouts:
         _git("clean", "-qfdx", folder=place / "copy")
         return place / "copy"
 
-    def _fill(self, place: Path, repository: str, commit: str) -> bool:
+    def _fill(self, place: Path, repository: str, commit: str, folder: str | None) -> bool:
         source = self._mirror(repository)
         if source is not None:
             made = _git("clone", "-q", "--shared", "--no-checkout", str(source), str(place))
         else:
             address = f"https://github.com/{repository}.git"
             made = _git("clone", "-q", "--no-checkout", "--filter=blob:none", address, str(place))
+        if made and folder is not None:
+            inner = [folder] if folder != "." else []  # the files at the top are always there
+            made = _git("sparse-checkout", "set", "--cone", *inner, folder=place)
         return made and _git("checkout", "-q", "--detach", commit, folder=place)
 
     def _mirror(self, repository: str) -> Path | None:
