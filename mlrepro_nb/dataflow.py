@@ -1,8 +1,8 @@
 """Which cell defines what another uses: read from the source, nothing is run.
 
 Names are followed through the cells of a notebook as its one namespace. A name
-that a function of a cell uses counts as used by that cell, and by every cell
-that uses the function.
+that a function uses counts as used by every cell that uses the function, the one
+that defines it included; what a lambda uses, by the cell that it stands in.
 """
 
 from __future__ import annotations
@@ -227,6 +227,15 @@ _MUTATORS = frozenset(
 
 
 _LOCAL = re.compile(r"@([A-Za-z_]\w*)")
+_OF_IPYTHON = frozenset({"system", "getoutput", "run_line_magic", "run_cell_magic"})
+_SHELL = re.compile(r"[{$]([A-Za-z_]\w*)")
+"""A variable of the notebook's in a command, or one of the shell's."""
+
+
+def _texts(call: ast.Call) -> list[str]:
+    """Return the arguments of a call that are just texts."""
+    given = (argument.value for argument in call.args if isinstance(argument, ast.Constant))
+    return [text for text in given if isinstance(text, str)]
 
 
 class _Names(ast.NodeVisitor):
@@ -237,6 +246,8 @@ class _Names(ast.NodeVisitor):
         self.used: set[str] = set()
         self.loaded: set[str] = set()
         self.deferred: set[str] = set()
+        self.functions: dict[str, set[str]] = {}
+        """What each function and class that is defined here needs once it is called."""
         self.mutated: set[str] = set()
         self.deleted: set[str] = set()
         self.imports: dict[str, str] = {}
@@ -257,9 +268,15 @@ class _Names(ast.NodeVisitor):
         self.loaded.add(name)
         if name not in self.defined and name not in _PROVIDED:
             self.used.add(name)
+        # Once: what a function needs it may itself be.
+        for inner in self.functions.pop(name, ()):
+            self._use(inner)
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        self.visit(node.value)
+        if isinstance(node.value, ast.Lambda) and isinstance(node.targets[0], ast.Name):
+            self.functions[node.targets[0].id] = self._lambda(node.value)
+        else:
+            self.visit(node.value)
         for target in node.targets:
             self._target(target)
 
@@ -361,9 +378,20 @@ class _Names(ast.NodeVisitor):
                 self.mutated |= {a.id for a in node.args if isinstance(a, ast.Name)}
             if function.attr in ("query", "eval"):
                 # pandas looks up in the namespace what its expressions name so.
-                for text in (a.value for a in node.args[:1] if isinstance(a, ast.Constant)):
-                    for name in _LOCAL.findall(text) if isinstance(text, str) else ():
+                for text in _texts(node)[:1]:
+                    for name in _LOCAL.findall(text):
                         self._use(name)
+            if function.attr in _OF_IPYTHON:
+                for text in _texts(node):
+                    for name in _SHELL.findall(text):
+                        self._use(name)
+        if isinstance(function, ast.Name) and function.id in ("eval", "exec"):
+            for text in _texts(node)[:1]:
+                if (inner := _parsed(text)) is not None:
+                    self.visit(inner)
+        for keyword in node.keywords:
+            if keyword.arg == "out" and isinstance(keyword.value, ast.Name):
+                self.mutated.add(keyword.value.id)
         self.generic_visit(node)
 
     # --- scopes
@@ -372,18 +400,24 @@ class _Names(ast.NodeVisitor):
         for part in (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults):
             if part is not None:
                 self.visit(part)
-        self._function(node.args, node.body)
+        self.functions[node.name] = self._function(node.args, node.body)
         self.defined.add(node.name)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
+        # Whoever is given it calls it, as a rule at once.
+        for name in self._lambda(node):
+            self._use(name)
+
+    def _lambda(self, node: ast.Lambda) -> set[str]:
         for part in (*node.args.defaults, *node.args.kw_defaults):
             if part is not None:
                 self.visit(part)
-        self._function(node.args, [node.body])
+        return self._function(node.args, [node.body])
 
-    def _function(self, arguments: ast.arguments, body: Sequence[ast.AST]) -> None:
+    def _function(self, arguments: ast.arguments, body: Sequence[ast.AST]) -> set[str]:
+        """Take in a function, and return the names that it needs once it is called."""
         inner = _Names()
         given = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
         local = {argument.arg for argument in given}
@@ -394,13 +428,13 @@ class _Names(ast.NodeVisitor):
             for node in ast.walk(part):
                 if isinstance(node, ast.Global):
                     declared |= set(node.names)
-        self.deferred |= (
-            (inner.used | inner.deferred) - local - (inner.defined - declared) - _PROVIDED
-        )
         # A name that is local somewhere in a function is local everywhere in it.
-        self.deferred |= inner.used & declared
+        needed = (inner.used | inner.deferred) - local - (inner.defined - declared) - _PROVIDED
+        needed |= inner.used & declared
+        self.deferred |= needed
         self.defined |= inner.defined & declared
         self.mutated |= (inner.mutated - local) - inner.defined
+        return needed
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for part in (*node.decorator_list, *node.bases, *(k.value for k in node.keywords)):
@@ -411,6 +445,7 @@ class _Names(ast.NodeVisitor):
         for name in inner.used:
             self._use(name)
         self.deferred |= inner.deferred
+        self.functions[node.name] = set(inner.deferred)
         self.defined.add(node.name)
 
     def _comprehension(self, node: ast.AST, generators: list[ast.comprehension]) -> None:

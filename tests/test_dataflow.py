@@ -1,5 +1,6 @@
 """What a cell defines, uses and takes in: read, never run."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,45 @@ def test_functions_need_their_names_when_they_are_called():
     assert graph.by_index[0].deferred == {"c"}
     assert graph.upstream(2) == {0, 1, 2}
     assert graph.upstream(0) == {0}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(): return base\nr = f()",
+        "def g(): return base\ndef f(): return g()\nr = f()",
+        "class A:\n    def f(self): return base\nr = A().f()",
+        "r = t.apply(lambda v: v * base)",
+        "r = sorted(t, key=lambda v: base[v])",
+        "f = lambda: base\nr = f()",
+        "r = list(map(lambda v: v + base, t))",
+        "r = eval('base + 1')",
+        "!cat {base} > o.txt",
+        "!cat $base > o.txt",
+        "t.query('x > @base')",
+    ],
+)
+def test_what_a_cell_calls_needs_its_names_in_that_cell(source):
+    assert "base" in read_cell(0, source).uses
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(): return base",
+        "f = lambda: base",
+        "class A:\n    def f(self): return base",
+        "base = 1\nr = t.apply(lambda v: v * base)",
+        "r = t.apply(lambda base: base)",
+        "def f():\n    base = 1\n    return base\nr = f()",
+    ],
+)
+def test_what_is_not_called_or_its_own_is_not_needed(source):
+    assert "base" not in read_cell(0, source).uses
+
+
+def test_what_is_given_to_be_filled_is_changed():
+    assert read_cell(0, "np.sqrt(x, out=y)").mutates == {"y"}
 
 
 def test_magics_are_read_through():
