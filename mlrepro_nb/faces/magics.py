@@ -149,11 +149,33 @@ def _seal_before_the_end(loaded: _Loaded) -> None:
     async def do_shutdown(restart: bool) -> Any:
         atexit.register(_until_answered, threading.current_thread())
         _in_main_thread(kernel, loaded, _at_exit)
+        _bury_the_dead(kernel)
         answer = original(restart)
         return await answer if inspect.isawaitable(answer) else answer
 
     do_shutdown.seals = True  # type: ignore[attr-defined]
     kernel.do_shutdown = do_shutdown
+
+
+def _bury_the_dead(kernel: Any) -> None:
+    """Have a kernel that shuts down not wait for a child that is dead.
+
+    One that a cell started and did not wait for stays a zombie, which ipykernel takes for one
+    that does not end, and tries to end for 29 s (`Kernel._process_children` of ipykernel 7.4).
+    """
+    children = getattr(kernel, "_process_children", None)
+    if children is None:
+        return
+
+    def living() -> list[Any]:
+        found = []
+        for child in children():
+            with contextlib.suppress(Exception):  # it has just ended
+                if child.status() != "zombie":
+                    found.append(child)
+        return found
+
+    kernel._process_children = living  # noqa: SLF001
 
 
 def _in_main_thread(kernel: Any, loaded: _Loaded, act: Callable[[], None]) -> None:

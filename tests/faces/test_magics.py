@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
+from mlrepro_nb.faces import magics
 from tests.capture.conftest import kernel
 
 __all__ = ["kernel"]
@@ -167,3 +172,18 @@ def test_verbs_are_the_commands_of_the_same_name(kernel: Callable) -> None:
         done = k.run(line)
         assert says in done["text"] + str(done["errors"]), line
         assert not done["errors"], "no exit, no traceback: the kernel goes on"
+
+
+def test_a_kernel_that_shuts_down_does_not_wait_for_the_dead() -> None:
+    dead, living = subprocess.Popen(["true"]), subprocess.Popen(["sleep", "60"])
+    try:
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
+        kernel = SimpleNamespace(
+            _process_children=lambda: [psutil.Process(dead.pid), psutil.Process(living.pid)]
+        )
+        magics._bury_the_dead(kernel)
+        assert [child.pid for child in kernel._process_children()] == [living.pid]
+    finally:
+        living.kill()
+        living.wait()
+        dead.wait()
