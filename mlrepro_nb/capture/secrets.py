@@ -48,6 +48,8 @@ _TOKENS = re.compile(
     | \bgh[pousr]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,}
     | \bglpat-[\w-]{18,} | \bhf_[A-Za-z0-9]{20,}
     | \bsk-[\w-]{20,} | \bxox[abeoprs]-[\w-]{10,} | \bAIza[\w-]{30,}
+    | \b[rs]k_(?:live|test)_[A-Za-z0-9]{16,} | \bSG\.[\w-]{16,}\.[\w-]{16,}    # Stripe, SendGrid
+    | (?<=hooks\.slack\.com/services/)[\w/]{20,} | (?<=/api/webhooks/)\d{10,}/[\w-]{20,}
     | \bnpm_[A-Za-z0-9]{30,} | \bpypi-[\w-]{40,} | \bdapi[0-9a-f]{32}
     | (?<![\w-])eyJ[\w-]{8,4000}\.eyJ[\w-]{8,}\.[\w-]*    # JSON web tokens
     | (?<=Bearer\ )[\w.~+/=-]{12,} | (?<=Basic\ )[A-Za-z0-9+/]{12,}=*
@@ -56,7 +58,8 @@ _TOKENS = re.compile(
 )
 _TOKEN_MARKS = (
     "AKIA", "ASIA", "AROA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_",
-    "sk-", "xox", "AIza", "npm_", "pypi-", "dapi", "eyJ", "Bearer ", "Basic ",
+    "sk-", "xox", "AIza", "npm_", "pypi-", "dapi", "eyJ", "Bearer ", "Basic ", "k_live_", "k_test_",
+    "SG.", "hooks.slack.com/", "/api/webhooks/",
 )  # fmt: skip
 _PRIVATE_KEY = re.compile(
     r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",

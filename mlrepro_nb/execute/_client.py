@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 
-from mlrepro_nb.capture.secrets import mask
+from mlrepro_nb.capture.secrets import MASK, mask, secrets_in
 from mlrepro_nb.execute._messages import unpack
 from mlrepro_nb.execute.limits import NOTEBOOK_CAP, OUTPUT_CAP
 from mlrepro_nb.model import Report, Step
@@ -70,10 +71,11 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         """Run the cells in turn, until one cannot be got over."""
         if self._total is not None:
             self._deadline = time.monotonic() + self._total
-        total = len(self.nb.cells)
+        total, hidden = len(self.nb.cells), secrets_in(self.nb)
         for index, cell in enumerate(self.nb.cells):
             if cell.cell_type == "code" and cell.source.strip():
-                message = f"cell {index + 1}/{total} {_first_line(cell.source)}"
+                # How far, not which: all else that is said of a cell names its place in the file.
+                message = f"{index + 1} of {total} cells: {_first_line(cell.source, hidden)}"
                 self._report(Step(message=message.rstrip(), done=index, total=total))
             self._kept_before, self._kept, self._full = self._kept_before + self._kept, 0, False
             # Front ends send the cell's id with the request; nbclient does not.
@@ -211,8 +213,11 @@ def _traceback(cell: Any) -> tuple[str, ...]:
     return ()
 
 
-def _first_line(source: str) -> str:
+def _first_line(source: str, hidden: Iterable[str]) -> str:
     for line in source.splitlines():
         if line.strip():
+            # What is a secret in one cell is one in the others.
+            for secret in hidden:
+                line = line.replace(secret, MASK)
             return mask(line.strip())[:50]
     return ""

@@ -90,7 +90,7 @@ def executions(record: Record) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [_HEAD]
     for cell in record.code.cells[-_MOST:]:
         peak = record.hardware.cells.get(str(cell.order))
-        files = [a for a in record.data if a.execution == cell.order]
+        files = [a for a in record.data if cell.order in a.orders]
         state = cell.status if cell.origin == "notebook" else f"{cell.status}, {cell.origin}"
         rows.append(
             (

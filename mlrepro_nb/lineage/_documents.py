@@ -270,8 +270,7 @@ def _draw_cells(
     """Draw the cells that matter to the chain: named, or touching data, runs or models."""
     wanted = {cell.order for cell in record.code.cells if cell.name}
     for access in record.data:
-        if cell := _cell_of(record, access.execution, access.cell):
-            wanted.add(cell.order)
+        wanted |= {cell.order for cell in _cells_of(record, access)}
     for model in record.results.models:
         if cell := _cell_of(record, model.execution, model.cell):
             wanted.add(cell.order)
@@ -331,11 +330,16 @@ def _draw_data(
 ) -> None:
     groups: dict[tuple[str, str, str], list[DataAccess]] = defaultdict(list)
     indexes = {node: order for order, node in cells.items()}
+    written = {a.repo_path or a.path: a for a in record.data if a.access == "write" and a.orders}
     for access in record.data:
-        cell = _cell_of(record, access.execution, access.cell)
-        doer = cells[cell.order] if cell else execution
-        folder = str(PurePosixPath(access.repo_path or access.path).parent)
-        groups[doer, access.access, folder].append(access)
+        path = access.repo_path or access.path
+        folder = str(PurePosixPath(path).parent)
+        made = written.get(path)
+        for cell in _cells_of(record, access) or (None,):
+            # What the run has written by then is what it reads.
+            own = access.access == "read" and made and cell and cell.order > made.orders[-1]
+            doer = cells[cell.order] if cell else execution
+            groups[doer, access.access, folder].append(made if own and made else access)
     for (doer, kind, folder), members in groups.items():
         apart = [a for a in members if {f"file:{a.digest}", data_id(a)} & alone]
         rest = [a for a in members if a not in apart]
@@ -407,6 +411,13 @@ def _cell_of(record: Record, execution: int | None, index: int | None) -> Execut
         if cell.order == execution if execution is not None else cell.index == index is not None:
             return cell
     return None
+
+
+def _cells_of(record: Record, access: DataAccess) -> list[ExecutedCell]:
+    """Return the executions that read something, or the one that wrote what is there now."""
+    orders = access.orders if access.access == "read" else access.orders[-1:]
+    found = [_cell_of(record, order, access.cell) for order in orders or (None,)]
+    return [cell for cell in found if cell is not None]
 
 
 def _cell_label(cell: ExecutedCell) -> str:

@@ -51,8 +51,16 @@ class DataAccess(msgspec.Struct, frozen=True, kw_only=True):
     cell: int | None = None
     execution: int | None = None
     """`ExecutedCell.order` of the execution that opened it first."""
+    executions: tuple[int, ...] = ()
+    """All that opened it so, oldest first, where there are several. What a written file holds in
+    the end is the last one's."""
     tracked: bool = False
     """Under git."""
     dvc: DvcPointer | None = None
     layers: tuple[str, ...] = ()
     """Capture layers that saw it: ``audit``, ``wrapper:pyarrow``…"""
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """The executions that opened it so, oldest first."""
+        return self.executions or (() if self.execution is None else (self.execution,))

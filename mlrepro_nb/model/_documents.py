@@ -32,6 +32,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     results: Results = Results()
     lineage: Origin
 
+    def cells_of(self, access: DataAccess) -> tuple[int, ...]:
+        """Return the indices of the cells that opened something, the first one first."""
+        indices = {cell.order: cell.index for cell in self.code.cells}
+        found = [indices.get(order) for order in access.orders] or [access.cell]
+        return tuple(dict.fromkeys(index for index in found if index is not None))
+
 
 CAUSES: dict[str, tuple[str, ...]] = {
     "environment": (
@@ -50,7 +56,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
         "unseeded-randomness", "shifted-stream", "clock", "hash-seed", "listing-order",
         "parallel-reduction", "entropy",
     ),
-    "record": ("edited-output", "output-loss", "unexecuted-stamp"),
+    "record": ("edited-output", "output-loss", "unexecuted-stamp", "unrecorded"),
     "code": ("api-change", "exception"),
     "person": ("interactive-input",),
 }  # fmt: skip

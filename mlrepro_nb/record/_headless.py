@@ -166,7 +166,8 @@ def _without_secrets(
         nb = redact_outputs(execution.nb, parameters, execution.secrets)
         return msgspec.structs.replace(execution, nb=nb)
     hint = "the record masks it; --redact masks it in the executed copy, too"
-    report(Step(message=f"{which} shows what looks like a secret: {hint}", log=True))
+    show = "shows" if len(shown) == 1 else "show"
+    report(Step(message=f"{which} {show} what looks like a secret: {hint}", log=True))
     return execution
 
 

@@ -25,6 +25,10 @@ SECRETS = [
     ("https://x.blob/f.csv?sig=hunter2x&b=1", "hunter2x"),
     ("key AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
     ("ghp_" + "a" * 36, "a" * 36),
+    ("sk_" + "live_" + "a1" * 12, "a1" * 12),
+    ("https://hooks.slack.com/services/T0AAAAAAA/B0AAAAAAA/" + "b2" * 12, "b2" * 12),
+    ("https://discord.com/api/webhooks/123456789012345678/" + "c3" * 30, "c3" * 30),
+    ("SG." + "d4" * 11 + "." + "e5" * 20, "e5" * 20),
     ("Authorization: Bearer abcdefghijklmnop", "abcdefghijklmnop"),
     (
         "-----BEGIN RSA PRIVATE KEY-----\nMIIEhunter2x\n-----END RSA PRIVATE KEY-----",

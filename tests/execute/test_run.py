@@ -270,3 +270,11 @@ def test_ctrl_c_leaves_no_kernel(tmp_path):
     while _lives(kernel):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_the_progress_shows_no_secret_that_another_cell_gives_away(tmp_path):
+    said = []
+    nb = notebook("password = 'Tr0ub4dor3xyz'", "conn = ('joe', 'Tr0ub4dor3xyz')")
+    run(nb, cwd=tmp_path, recorded=False, report=lambda step: said.append(step.message))
+    assert any("conn = ('joe', '***')" in message for message in said)
+    assert not any("Tr0ub" in message for message in said)

@@ -695,6 +695,16 @@ def build() -> list[Fault]:
         None,
     )
     add("benign/model", list(TRAIN), None)
+    script = ["import sys", "!{sys.executable} tool.py"]
+    add("changed-data/a-program", script, ("changed-data", 1), recorded=True,
+        files={"tool.py": "print(5)\n"}, after={"tool.py": "print(6)\n"})  # fmt: skip
+    add("benign/a-program", script, None, recorded=True, files={"tool.py": "print(5)\n"})
+    size = ["import os", "print(1)", "print(os.path.getsize('note.txt'))"]
+    add("unrecorded/size", size, ("unrecorded", 2), recorded=True,
+        files={"note.txt": "abc"}, after={"note.txt": "abcd"})  # fmt: skip
+    add("unrecorded/size-without-outputs", size, ("unrecorded", 2), recorded=True,
+        files={"note.txt": "abc"}, after={"note.txt": "abcd"},
+        edit=lambda nb: [cell.update(outputs=[], execution_count=None) for cell in nb["cells"]])  # fmt: skip
     add("benign/recorded", list(TRAIN), None, recorded=True)
     cells = [IMPORTS + "\nfrom sklearn.ensemble import RandomForestClassifier",
              "df = pd.read_csv('penguins.csv')",

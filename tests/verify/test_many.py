@@ -190,7 +190,7 @@ def test_each_notebook_has_its_outcome_whatever_another_does(notebooks):
     assert outcomes[1].evidence[0].after[0].content == "2\n"
     assert outcomes[4].problem.message.startswith("There is no file")
     assert {u.index for u in seen if u.outcome is not None} == set(range(5))
-    assert any(u.step and u.step.message.startswith("cell 1/2") for u in seen if u.index == 1)
+    assert any(u.step and u.step.message.startswith("1 of 2 cells:") for u in seen if u.index == 1)
 
 
 def test_a_worker_that_is_killed_costs_one_notebook(notebooks, monkeypatch):

@@ -38,6 +38,8 @@ class _Use(msgspec.Struct):
     order: int | None
     repo_path: str | None
     layers: dict[str, None]
+    orders: set[int]
+    """Of all executions that did it."""
     known: dict[str, Any] = {}
     """What its digest event says."""
 
@@ -137,12 +139,14 @@ def _uses(told: Told, root: Path | None) -> list[_Use]:
         if use is None:
             use = found[key] = _Use(
                 path=opened["path"], absolute=absolute, names=set(), access=access,
-                order=opened.get("order"), repo_path=repo_path, layers={},
+                order=opened.get("order"), repo_path=repo_path, layers={}, orders=set(),
             )  # fmt: skip
         use.layers.setdefault(opened["layer"])
         order = opened.get("order")
-        if order is not None and use.order is not None and order < use.order:
-            use.order = order  # a layer that reports late saw it earlier
+        if order is not None:
+            use.orders.add(order)
+            if use.order is not None and order < use.order:
+                use.order = order  # a layer that reports late saw it earlier
         if absolute:
             use.names.add(absolute)
     return list(found.values())
@@ -248,6 +252,7 @@ def _file(
         access=use.access,
         cell=cells.index(use.order),
         execution=use.order,
+        executions=_several(use.orders),
         tracked=use.repo_path in tracked,
         dvc=dvc.pointer(root, root / str(use.repo_path)) if inside and root else None,
         layers=tuple(use.layers),
@@ -277,10 +282,15 @@ def _folder(
         access=first.access,
         cell=cells.index(order),
         execution=order,
+        executions=_several(set().union(*(use.orders for use in uses.values()))),
         tracked=all(use.repo_path in tracked for use in uses.values()),
         dvc=pointer,
         layers=tuple(dict.fromkeys(layer for use in uses.values() for layer in use.layers)),
     )
+
+
+def _several(orders: set[int]) -> tuple[int, ...]:
+    return tuple(sorted(orders)) if len(orders) > 1 else ()
 
 
 class _Aliases:

@@ -240,6 +240,9 @@ class FileWatch(Watch):
             for word in words[1:]:
                 if "://" in word and not word.startswith("-"):
                     self.url_of_child(word, "audit", "read")
+                elif is_source(absolute := os.path.abspath(word)) and regular(absolute) is not None:
+                    # In the kernel a source is a module; of what a program runs none else tells.
+                    self._noted(word, absolute, "read", self.execution(), "audit")
                 elif self.roots is not None and os.path.exists(word):
                     folder = word if os.path.isdir(word) else os.path.dirname(word)
                     self.roots.watch_folder(os.path.abspath(folder), at_once=True)

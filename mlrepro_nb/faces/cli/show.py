@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -63,7 +64,7 @@ def summary(record: Record) -> dict[str, str]:
             f"{verb} {a.repo_path or a.path}  {short(a.digest) if a.digest else 'not hashed'}"
             + (f"  {a.files} files" if a.files is not None else "")
             + (f"  {a.version}" if a.version else "")
-            + (f"  cell {a.cell}" if a.cell is not None else "")
+            + _by(record.cells_of(a))
             for verb, accesses in (("read", reads), ("wrote", writes))
             for a in accesses
         )
@@ -93,3 +94,7 @@ def summary(record: Record) -> dict[str, str]:
             ]
         ),
     }
+
+
+def _by(cells: Sequence[int]) -> str:
+    return f"  cell{'s' * (len(cells) > 1)} {', '.join(map(str, cells))}" if cells else ""

@@ -48,9 +48,11 @@ def inputs(case: Case, cell: int, *, folders: bool = False) -> Iterator[Input]:
     """
     made = written(case)
     seen: set[Path] = set()
-    for access in case.rerun.data if case.rerun is not None else ():
+    rerun = case.rerun
+    for access in rerun.data if rerun is not None else ():
         path = place(case, access)
-        if access.access != "read" or access.cell != cell or path is None or path in seen:
+        opened = rerun is not None and access.access == "read" and cell in rerun.cells_of(access)
+        if not opened or path is None or path in seen:
             continue
         # Elsewhere lie the caches of libraries, which a rerun fills as well.
         inside = path.is_relative_to(case.root)
@@ -95,9 +97,11 @@ def written(case: Case, cell: int | None = None) -> set[Path]:
     """Return the files that the notebook, or one cell, writes, by the rerun and by the source."""
     cells = case.written if cell is None else {cell} & set(case.written)
     found = {_resolved(case.folder / name) for index in cells for name in case.written[index]}
-    for access in case.rerun.data if case.rerun is not None else ():
+    rerun = case.rerun
+    for access in rerun.data if rerun is not None else ():
         path = place(case, access) if access.access == "write" else None
-        if path is not None and access.files is None and cell in (None, access.cell):
+        by = rerun is None or cell is None or cell in rerun.cells_of(access)
+        if path is not None and access.files is None and by:
             found.add(_resolved(path))
     return found
 

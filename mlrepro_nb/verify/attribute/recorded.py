@@ -244,7 +244,8 @@ def edited_output(case: Case, index: int) -> Cause | None:
     if recorded is None or not cell.executed:
         return None
     stored = stored_digests(cell.stored)
-    if stored == recorded:
+    stripped = not any(other.stored for other in case.cells.values())
+    if stored == recorded or stripped:
         return None
     return cause(
         "edited-output", index, f"output of cell {index}",

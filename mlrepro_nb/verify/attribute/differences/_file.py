@@ -109,6 +109,8 @@ def unexplained(case: Case, cell: Seen) -> Cause:
         )  # fmt: skip
     if found := one_of_few(case, index) or shown_otherwise(case, cell):
         return found
+    if case.record is not None and cell.executed:
+        return _unrecorded(case, blamed, shown(cell))
     own = re.findall(r"(?<![\w.])\d+\.?\d*|'[^']*'|\"[^\"]*\"", cell.source)
     later = [
         c for c in case.cells.values() if c.index > index and index in case.flow.upstream(c.index)
@@ -127,6 +129,25 @@ def unexplained(case: Case, cell: Seen) -> Cause:
         f"In a clean run the code of cell {blamed} as it stands does not give what is stored"
         f"{shown(cell)}; nothing else that it depends on is seen to have changed",
         f"Run the notebook from the top and save, or restore cell {blamed} from git",
+    )  # fmt: skip
+
+
+def _unrecorded(case: Case, index: int, what: str) -> Cause:
+    """All that the record holds is as it was: then it does not hold what has changed."""
+    assert case.record is not None
+    commands = [
+        command
+        for cell in case.record.code.cells
+        if case.index_of.get(cell.order) == index and cell.effects is not None
+        for command in cell.effects.commands
+    ]
+    starts = f"; it runs `{commands[0]}`, which may read what no record sees" if commands else ""
+    return cause(
+        "unrecorded", index, commands[0] if commands else f"cell {index}",
+        f"Cell {index} gives something else than when it was recorded{what}, again and again, "
+        f"though its code and all that the record holds of what it rests on are the same{starts}",
+        "See what it reads besides: a program's own files, a service, a module outside the "
+        "project; mlrepro record --deep sees all files",
     )  # fmt: skip
 
 
