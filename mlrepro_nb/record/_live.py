@@ -75,7 +75,8 @@ class LiveSession:
         """Return the record as it would be now, without keeping it."""
         self._find_again()
         self.recorder.seal(timeout=1.0)
-        return _of_journal(self.store, self._id, self._name, self._root, lambda data: "")
+        with unwatched():  # git reads the project's files for us
+            return _of_journal(self.store, self._id, self._name, self._root, lambda data: "")
 
     def _find_again(self) -> None:
         """Look whether the notebook was renamed, or is known only now."""
@@ -98,8 +99,8 @@ class LiveSession:
         self.store.append(self._id, kind, data)
 
     def _assembled(self, *, lock: bool = False, patience: float = 15.0) -> tuple[str, Record]:
-        digest, record = _keep(self.store, self._id, self._name, self._root, lock=lock)
         with unwatched():
+            digest, record = _keep(self.store, self._id, self._name, self._root, lock=lock)
             from mlrepro_nb.record._partners import tell_mlflow
 
             self.notes = tell_mlflow(record, digest, self._root, timeout=patience)

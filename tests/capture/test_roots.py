@@ -3,10 +3,12 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -21,6 +23,7 @@ from mlrepro_nb.capture.data.folders import below, is_private
 from mlrepro_nb.capture.data.inotify import events
 from mlrepro_nb.capture.data.roots import RootsWatch
 from mlrepro_nb.capture.watch import Execution, Recording
+from tests.conftest import git
 
 LOAD = "%load_ext mlrepro_nb"
 OPEN = "import ctypes; libc = ctypes.CDLL(None)\ndef peek(p, flags=0):\n    f = libc.open(p.encode(), flags, 0o644); assert f >= 0, p; libc.write(f, b'x', 1) if flags else None; libc.close(f)"
@@ -136,6 +139,24 @@ def test_files_of_editors_and_version_control_are_not_blamed_on_a_cell(
     record = k.record()
     assert record.data == ()
     assert not [gap for gap in record.lineage.gaps if "inotify" in gap]
+
+
+def test_what_git_reads_for_a_verb_of_ours_is_no_cells(kernel: Callable, repository: Path) -> None:
+    for name in ("a.csv", "b.csv", "c.csv"):
+        (repository / name).write_text("x\n1\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "data")
+    live = kernel()
+    live.run(LOAD)
+    live.run("print(open('a.csv').read())")
+    for age, verb in enumerate(("record", "status", "record"), 1000):
+        for name in ("b.csv", "c.csv"):
+            # With another time git must read them to know whether they changed.
+            os.utime(repository / name, (time.time() - age,) * 2)
+        live.run(f"%mlrepro {verb}")
+    live.run("print(1)")
+    live.close()
+    assert {access.path for access in live.record().data} == {"a.csv"}
 
 
 def test_a_tree_of_many_folders_does_not_hold_up_the_kernel(

@@ -135,11 +135,11 @@ def _in_child() -> None:
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     # Called for every audit event of the process: nothing may be slow before this line.
-    if event in _HANDLERS and _active is not None:
+    if event in _HANDLERS and (_active is not None or own_opens is not None):
         _handle(_active, event, arguments)
 
 
-def _handle(watch: Opens, event: str, arguments: tuple[Any, ...]) -> None:
+def _handle(watch: Opens | None, event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and type(arguments[0]) is str and arguments[0].endswith(".pyc"):
         return  # an import of scikit-learn is a thousand files of bytecode
     if getattr(_own, "busy", False):
@@ -148,6 +148,8 @@ def _handle(watch: Opens, event: str, arguments: tuple[Any, ...]) -> None:
                 own_opens.add(arguments[0])
             elif event == "subprocess.Popen" and _reads_project(*arguments[1:3]):
                 own_opens.add(PROGRAM)
+        return
+    if watch is None:  # while one of our verbs runs, other threads are not watched
         return
     _own.busy = True
     try:

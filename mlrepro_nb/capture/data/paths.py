@@ -41,7 +41,8 @@ def ignored_prefixes() -> tuple[str, ...]:
     folders |= set(sysconfig.get_paths().values())
     folders |= {site.getuserbase() + "/lib", *site.getsitepackages()}
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR",
-                 "MPLCONFIGDIR", "MLREPRO_STORE", "CONDA_PREFIX", "NUMBA_CACHE_DIR"):  # fmt: skip
+                 "MPLCONFIGDIR", "MLREPRO_STORE", "CONDA_PREFIX", "NUMBA_CACHE_DIR",
+                 "HF_DATASETS_CACHE"):  # fmt: skip
         if value := os.environ.get(name):
             folders.add(value)
     home = os.path.expanduser("~")
@@ -50,7 +51,8 @@ def ignored_prefixes() -> tuple[str, ...]:
         f"{cache}/{name}"
         for cache in (f"{home}/.cache", os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache")
         for name in ("pip", "uv", "mlrepro", "mesa_shader_cache", "matplotlib", "fontconfig",
-                     "numba", "torch_extensions", "torch/kernels", "jedi", "black", "nvidia")
+                     "numba", "torch_extensions", "torch/kernels", "jedi", "black", "nvidia",
+                     "huggingface/datasets")
     }  # fmt: skip
     folders |= {os.path.realpath(folder) for folder in folders}
     found = {folder.rstrip("/") + "/" for folder in folders if folder and folder != "/"}
