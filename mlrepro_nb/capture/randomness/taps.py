@@ -13,6 +13,7 @@ from typing import Any
 from mlrepro_nb.capture.randomness.callers import caller, drawer, is_users
 from mlrepro_nb.capture.randomness.ledger import Ledger
 from mlrepro_nb.capture.randomness.states import PythonRandom, fingerprint
+from mlrepro_nb.capture.stand_ins import let_pickle_find
 
 _MOST_COPIES = 1_000
 
@@ -32,6 +33,7 @@ class Patches:
             return
         ours = make(original)
         setattr(owner, name, ours)
+        let_pickle_find(ours, owner, name)
         self._undo.append((owner, name, original, ours))
 
     def undo(self) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
+from mlrepro_nb.capture.stand_ins import let_pickle_find
+
 Note = Callable[[tuple[Any, ...], dict[str, Any]], None]
 """Is told a call's arguments before the function sees them. It never raises."""
 
@@ -98,6 +100,7 @@ class Wrappers:
                 continue
             if getattr(other, "__dict__", {}).get(name) is original:
                 self._replace(other, name, stand_in)
+        let_pickle_find(stand_in, module, name)
 
     def _replace(self, owner: Any, name: str, stand_in: Any) -> None:
         original = vars(owner).get(name, _ABSENT)
