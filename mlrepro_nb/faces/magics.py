@@ -320,8 +320,10 @@ def _record(arguments: list[str]) -> None:
     live = _live()
     if live is None:
         return None
-    if arguments:
+    if arguments and arguments[0].startswith("--name"):
         return _say("mlrepro: --name names a cell: write %%mlrepro record --name NAME above it.")
+    if arguments:
+        return _say(f"mlrepro: %mlrepro record takes no {arguments[0]}. %mlrepro help record")
     with live.recorder.paused():
         digest, record = live.seal(lock=True)
         for line in live.notes:

@@ -9,7 +9,10 @@ import shlex
 from collections.abc import Iterator
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
-_BEFORE = frozenset({"env", "exec", "command", "nohup", "time", "nice", "sudo", "stdbuf"})
+_BEFORE = frozenset(
+    {"env", "exec", "command", "nohup", "time", "nice", "sudo", "stdbuf",
+     "do", "then", "else", "if", "elif", "while", "until", "!"}
+)  # fmt: skip
 
 # They tell of the machine, or act on names and processes; no file's content passes through them.
 _NO_DATA = frozenset(
@@ -19,7 +22,8 @@ _NO_DATA = frozenset(
      "pwd", "rm", "rmdir", "rocm-smi", "set", "sleep", "stat", "stty", "sysctl", "test", "top",
      "touch", "tput", "tree", "true", "type", "ulimit", "uname", "uptime", "which", "whoami",
      "dpkg", "dpkg-query", "apt", "apt-get", "ldconfig", "pip", "pip3", "conda", "mamba",
-     "micromamba", "pixi"}
+     "micromamba", "pixi", "for", "done", "fi", "case", "esac", "break", "continue", "return",
+     "local", "shift"}
 )  # fmt: skip
 
 # What libraries start to learn about the machine or to compile; from a cell's own line
