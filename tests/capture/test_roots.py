@@ -159,6 +159,23 @@ def test_what_git_reads_for_a_verb_of_ours_is_no_cells(kernel: Callable, reposit
     assert {access.path for access in live.record().data} == {"a.csv"}
 
 
+def test_that_we_hashed_a_file_does_not_hide_who_writes_to_it(
+    kernel: Callable, repository: Path
+) -> None:
+    (repository / "l.csv").write_text("1\n")
+    live = kernel()
+    live.run(LOAD)
+    live.run("first = open('l.csv').read()")
+    live.run("import time; time.sleep(0.5)")  # it is hashed meanwhile
+    live.run("!echo more >> l.csv")
+    live.run("print(open('l.csv').read())")
+    live.close()
+    record = live.record()
+    told = {(a.access, a.orders): a.size for a in record.data}
+    assert told == {("read", (1, 4)): 2, ("write", (3,)): 7}
+    assert not any("another program" in gap for gap in record.lineage.gaps)
+
+
 def test_a_tree_of_many_folders_does_not_hold_up_the_kernel(
     kernel: Callable, repository: Path
 ) -> None:

@@ -64,8 +64,8 @@ _after_fork: Callable[[], Opens | None] | None = None
 PROGRAM = "\0a program"
 """Stands in `own_opens` for whatever git opened in the project for us."""
 _READS_PROJECT = frozenset({"diff", "status", "add", "hash-object", "archive", "lock", "sync"})
-own_opens: set[str] | None = None
-"""What our own code opened, while someone (`roots`) wants to know it."""
+own_opens: dict[str, bool] | None = None
+"""What our own code opened, and whether to write, while someone (`roots`) wants to know it."""
 
 
 def attach(watch: Opens) -> None:
@@ -94,7 +94,7 @@ def after_fork(make: Callable[[], Opens | None] | None) -> None:
 def keep_own_opens(keep: bool) -> None:  # noqa: FBT001
     """Begin or end to keep what our own code opens in `own_opens`."""
     global own_opens
-    own_opens = set() if keep else None
+    own_opens = {} if keep else None
 
 
 def target() -> Opens | None:
@@ -145,9 +145,10 @@ def _handle(watch: Opens | None, event: str, arguments: tuple[Any, ...]) -> None
     if getattr(_own, "busy", False):
         if own_opens is not None:
             if event == "open" and type(arguments[0]) is str:
-                own_opens.add(arguments[0])
+                writes = ((arguments[2] or 0) & os.O_ACCMODE) != os.O_RDONLY
+                own_opens[arguments[0]] = writes or own_opens.get(arguments[0], False)
             elif event == "subprocess.Popen" and _reads_project(*arguments[1:3]):
-                own_opens.add(PROGRAM)
+                own_opens[PROGRAM] = False
         return
     if watch is None:  # while one of our verbs runs, other threads are not watched
         return

@@ -96,7 +96,9 @@ class RootsWatch(Watch):
         """Whether the running cell has events that are not compared yet."""
         self._found: dict[str, int] = {}
         """What the running cell opened: path to the events' bits."""
-        self._own: set[str] = set()
+        self._own: dict[str, bool] = {}
+        """What we opened ourselves, and whether to write: that we hashed a file that a cell read
+        says nothing of who writes to it later."""
 
     # --- life
 
@@ -334,18 +336,20 @@ class RootsWatch(Watch):
             if found:
                 self._blame(order, begun, found, own)
         finally:
-            own.discard(audit.PROGRAM)
+            own.pop(audit.PROGRAM, None)
 
-    def _blame(self, order: int, begun: int, found: dict[str, int], own: set[str]) -> None:
+    def _blame(self, order: int, begun: int, found: dict[str, int], own: dict[str, bool]) -> None:
         children = self._files.children
         if children is not None and any(not self._files.is_known(path, order) for path in found):
             children.collect()
         real: dict[str, int] | None = None
         unseen: list[tuple[str, Access, str]] = []
         for path, mask in found.items():
-            if is_ignored(path) or path in own or is_others(path):
+            if is_ignored(path) or is_others(path):
                 continue
             access = done_to(path, mask, begun)
+            if path in own and (own[path] or access == "read"):
+                continue
             if access == "read" and audit.PROGRAM in own:
                 continue  # git, which we asked, may have looked at it
             bit = WRITE if access == "write" else READ
@@ -369,13 +373,12 @@ class RootsWatch(Watch):
             "more outside the project, or another program (mlrepro record --deep tells)."
         )
 
-    def _ours(self) -> set[str]:
+    def _ours(self) -> dict[str, bool]:
         opened = audit.own_opens
-        if opened:
-            taken = list(opened)
-            opened.difference_update(taken)
-            self._own.update(path if path == audit.PROGRAM else os.path.abspath(path)
-                             for path in taken)  # fmt: skip
+        for path in list(opened or ()):
+            wrote = opened.pop(path, False) if opened else False
+            path = path if path == audit.PROGRAM else os.path.abspath(path)
+            self._own[path] = wrote or self._own.get(path, False)
         return self._own
 
     def _real(self, order: int) -> dict[str, int]:
