@@ -41,6 +41,18 @@ def test_a_reload_starts_another_version(live: Any, repository: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_module_found_by_way_of_a_parent_folder_is_one_module(
+    live: Any, repository: Path
+) -> None:
+    (repository / "notebooks").mkdir()
+    (repository / "shared_mod.py").write_text("x = 1\n")
+    live.run("import os, sys; os.chdir('notebooks'); sys.path.append('..')")
+    live.run("import shared_mod")
+    live.run("print(open(shared_mod.__file__).read())")
+    live.close()
+    assert [m.path for m in live.record().code.modules] == ["shared_mod.py"]
+
+
 def test_an_edit_that_was_never_loaded_is_not_what_ran(live: Any, repository: Path) -> None:
     live.run("import own")
     (repository / "own.py").write_text("x = 333\n")

@@ -1,7 +1,7 @@
 """The project's own modules: what they held when they were loaded, and loaded again."""
 
 # Paths stay strings here: this runs for every module that is imported.
-# ruff: noqa: PTH117
+# ruff: noqa: PTH117, PTH119
 from __future__ import annotations
 
 import os
@@ -133,8 +133,10 @@ class LocalModules:
 
 def _module_at(path: str) -> str | None:
     """Return the module in the process that was made from a file."""
+    end = os.path.basename(path)
     for name, module in list(sys.modules.items()):
-        if name != "__main__" and file_of(module) == path:
+        file = file_of(module) if name != "__main__" else None
+        if file is not None and file.endswith(end) and os.path.normpath(file) == path:
             return name
     return None
 
@@ -146,4 +148,4 @@ def source_of(name: str) -> str | None:
     file = file_of(sys.modules.get(name))
     if file is None or not os.path.isabs(file) or not is_source(file):
         return None
-    return file
+    return os.path.normpath(file)  # of `sys.path.append("..")` it says so
