@@ -32,6 +32,7 @@ from mlrepro_nb.capture.data.audit import Access, unwatched
 from mlrepro_nb.capture.data.files import READ, WRITE, FileWatch
 from mlrepro_nb.capture.data.folders import below, done_to, is_others, is_private
 from mlrepro_nb.capture.data.inotify import (
+    CLOSE_WRITE,
     CREATE,
     IGNORED,
     IS_FOLDER,
@@ -56,6 +57,8 @@ _AT_START = 0.003
 """Seconds that a kernel's start may wait for the nearest folders; a thread goes on."""
 _TOLD = 3
 """Files that a gap names."""
+
+_WRITTEN = CLOSE_WRITE | CREATE | MOVED_TO
 
 
 class RootsWatch(Watch):
@@ -348,8 +351,8 @@ class RootsWatch(Watch):
             if is_ignored(path) or is_others(path):
                 continue
             access = done_to(path, mask, begun)
-            if path in own and (own[path] or access == "read"):
-                continue
+            if path in own and (own[path] or access == "read" or not mask & _WRITTEN):
+                continue  # that it has changed since may be a later cell's doing
             if access == "read" and audit.PROGRAM in own:
                 continue  # git, which we asked, may have looked at it
             bit = WRITE if access == "write" else READ
