@@ -59,6 +59,8 @@ _TOLD = 3
 """Files that a gap names."""
 
 _WRITTEN = CLOSE_WRITE | CREATE | MOVED_TO
+_EVER = sys.maxsize - 1
+"""After all executions."""
 
 
 class RootsWatch(Watch):
@@ -355,6 +357,8 @@ class RootsWatch(Watch):
                 continue  # that it has changed since may be a later cell's doing
             if access == "read" and audit.PROGRAM in own:
                 continue  # git, which we asked, may have looked at it
+            if mask == CREATE and self._files.is_known(path, _EVER) & WRITE:
+                continue  # listed late in a new folder, into which a later cell had put it
             bit = WRITE if access == "write" else READ
             # A file that is noted as written is known; what is read of it is its own.
             if access is None or self._files.is_known(path, order) & (bit | WRITE):
