@@ -387,7 +387,7 @@ class _Names(ast.NodeVisitor):
                         self._use(name)
         if isinstance(function, ast.Name) and function.id in ("eval", "exec"):
             for text in _texts(node)[:1]:
-                if (inner := _parsed(text)) is not None:
+                if (inner := parse(text)) is not None:
                     self.visit(inner)
         for keyword in node.keywords:
             if keyword.arg == "out" and isinstance(keyword.value, ast.Name):

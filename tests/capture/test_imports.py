@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mlrepro_nb.capture import imports
+from mlrepro_nb.capture.data import audit
 from mlrepro_nb.capture.imports import ImportHook
 
 
@@ -138,3 +139,17 @@ def test_who_leaves_late_does_not_take_another_with_it(library: Path, said: list
     imports.detach(note=said.append)
     assert said == ["outer", "outer.inner"]
     assert first == []
+
+
+def test_an_event_that_python_does_not_raise_so_breaks_nothing() -> None:
+    class Watching:
+        def note(self, *_: Any) -> None:
+            pytest.fail("nothing was opened")
+
+    watch: Any = Watching()
+    audit.attach(watch)
+    try:
+        sys.audit("open")
+        sys.audit("open", "x")
+    finally:
+        audit.detach(watch)

@@ -140,8 +140,12 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _handle(watch: Opens | None, event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and type(arguments[0]) is str and arguments[0].endswith(".pyc"):
-        return  # an import of scikit-learn is a thousand files of bytecode
+    if event == "open":
+        # Anybody may raise an event, with other arguments than Python's.
+        if len(arguments) != 3:
+            return
+        if type(arguments[0]) is str and arguments[0].endswith(".pyc"):
+            return  # an import of scikit-learn is a thousand files of bytecode
     if getattr(_own, "busy", False):
         if own_opens is not None:
             if event == "open" and type(arguments[0]) is str:
