@@ -11,8 +11,8 @@ from mlrepro_nb.image.data import Item
 from mlrepro_nb.model import Distribution, Environment
 
 __all__ = [
-    "Closure", "Edges", "closure", "fetchers", "installed_edges", "normal", "roots", "trackers",
-    "uncompiled",
+    "Closure", "Edges", "closure", "compile_only", "fetchers", "installed_edges", "normal", "roots",
+    "trackers",
 ]  # fmt: skip
 
 
@@ -85,10 +85,10 @@ def loaded(environment: Environment, edges: Edges = installed_edges) -> list[str
         found += more
 
 
-def uncompiled(
+def compile_only(
     kind: str, chosen: Iterable[Distribution], asked: Iterable[str], environment: Environment
-) -> tuple[str, ...]:
-    """Return the distributions of an image that nothing in it imports, as far as is known.
+) -> dict[str, tuple[str, ...]]:
+    """Return what has to be compiled of those distributions that an image imports not all of.
 
     To compile takes most of a build. What is imported all the same Python compiles whenever it
     starts: that costs time and changes nothing.
@@ -97,10 +97,29 @@ def uncompiled(
     ----------
     asked
         What is in the image because the project or a program in it wants it, not the run.
+
+    Returns
+    -------
+    dict
+        By distribution, packages in it. There are none where nothing imports it, as far as is
+        known; a distribution that is not named is imported by more than the run, or nobody
+        looked at what the run imported of it.
     """
     wanted = closure(asked, environment, installed_edges).distributions
-    compiled = _SHARED | _IMPORTED[kind] | {d.name for d in wanted}
-    return tuple(d.name for d in chosen if not (d.imported or d.modules) and d.name not in compiled)
+    whole = _SHARED | _IMPORTED[kind] | {d.name for d in wanted}
+    found = {}
+    for distribution in chosen:
+        if distribution.name not in whole:
+            packages = _packages(distribution, environment)
+            if packages or not (distribution.imported or distribution.modules):
+                found[distribution.name] = packages
+    return found
+
+
+def _packages(distribution: Distribution, environment: Environment) -> tuple[str, ...]:
+    """Return the packages that were loaded below its top-level ones, other owners' too."""
+    tops = distribution.modules
+    return tuple(name for name in environment.packages if name.partition(".")[0] in tops)
 
 
 _SHARED_NAMES = """

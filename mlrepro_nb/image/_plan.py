@@ -52,9 +52,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """OCI layout on this machine that the base image is read from; it says nothing in the image."""
     bytecode: bool = True
     """Whether the distributions come compiled, by the compiler of the recorded Python."""
-    uncompiled: tuple[str, ...] = ()
-    """Those that come as source all the same: the run did not import them, nor does what runs in
-    the image."""
+    compile_only: dict[str, tuple[str, ...]] = {}
+    """The packages that come compiled of those which the image imports in part, as the run did;
+    a distribution without any comes as source."""
     user: int = USER
     packages: tuple[debian.Package, ...] = ()
     """Packages of the operating system that the base image lacks."""
@@ -97,6 +97,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Where each value came from, in words; nothing of it is in the image."""
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def uncompiled(self) -> tuple[str, ...]:
+        """Distributions that come as source: nothing in the image imports them."""
+        return tuple(name for name, packages in self.compile_only.items() if not packages)
 
     @property
     def base_reference(self) -> str:

@@ -188,7 +188,7 @@ def plan(
         base_digest=base_digest,
         base_layout=layout,
         bytecode=settings.bytecode if bytecode is None else bytecode,
-        uncompiled=_closure.uncompiled(kind, chosen, [*also, *extra], environment),
+        compile_only=_closure.compile_only(kind, chosen, [*also, *extra], environment),
         user=_overrides.user(settings.user) or USER,
         pins=pins,
         lock=lock,

@@ -132,6 +132,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     implementation: str
     kernelspec: str
     distributions: tuple[Distribution, ...] = ()
+    packages: tuple[str, ...] = ()
+    """Import packages, dotted, that had a module in the process at the end because of the user's
+    code; none where nobody looked, as when the kernel was killed."""
     system: System
     threadpools: tuple[ThreadPool, ...] = ()
     libraries: tuple[SharedLibrary, ...] = ()

@@ -339,6 +339,23 @@ def test_what_a_cell_installs_is_in_the_record(
     assert not found["first"].imported
 
 
+def test_which_packages_were_loaded_is_recorded(
+    kernel: Callable[..., Any], repository: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "more" / "site-packages"
+    files = ("library/__init__.py", "library/part/__init__.py", "library/part/a.py",
+             "library/open/deep/b.py", "library/unused/__init__.py")  # fmt: skip
+    install(site, "library", files=dict.fromkeys(files, ""))
+    live = kernel(PYTHONPATH=str(site))
+    live.run("%load_ext mlrepro_nb")
+    live.run("import library.part.a")
+    live.run("import library.open.deep.b")
+    live.close()
+    assert live.record().environment.packages == (
+        "library", "library.open", "library.open.deep", "library.part"
+    )  # fmt: skip
+
+
 def test_what_a_kernel_had_no_time_to_tell_is_found_when_the_record_is_made(
     kernel: Callable[..., Any], repository: Path, tmp_path: Path
 ) -> None:

@@ -158,7 +158,7 @@ def test_what_has_no_wheel_is_made_by_buildkit(
         lines.append(f"{name}==1.0 --hash=sha256:{digest}\n")
     base = msgspec.structs.replace(
         plan("train.ipynb", base=base_image), pins=("idle==1.0", "tiny==1.0"),
-        lock="".join(lines), uncompiled=("idle",),
+        lock="".join(lines), compile_only={"idle": ()},
     )  # fmt: skip
     found: list[str] = []
     for where, text, fresh in (("a", b"1", False), ("a", b"2", False), ("b", b"2", True)):

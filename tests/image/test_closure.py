@@ -9,7 +9,7 @@ from importlib import metadata
 
 import msgspec
 
-from mlrepro_nb.image._closure import closure, installed_edges, uncompiled
+from mlrepro_nb.image._closure import closure, compile_only, installed_edges
 from mlrepro_nb.image._closure import loaded as find_loaded
 from mlrepro_nb.model import Distribution
 from tests.records import a_record
@@ -89,16 +89,21 @@ def test_what_a_library_names_only_for_its_own_tests_is_left_out() -> None:
 # --- what comes compiled
 
 
-def left(kind: str, *asked: str) -> set[str]:
-    """Return what stays source of an image of some distributions, one of which the run imported."""
+def only(kind: str, *asked: str, parts: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+    """Return what is compiled of some distributions, of which the run imported one."""
     used = Distribution(name="used", version="1", imported=True, modules=("used",))
     found = Distribution(name="found", version="1", modules=("found",), loaded_by=("used",))
     names = ("unused", "fetcher", "uvicorn", "ipykernel", "jedi", "packaging", "mlrepro-nb")
     others = [Distribution(name=name, version="1") for name in names]
     environment = msgspec.structs.replace(
-        a_record().environment, distributions=(used, found, *others)
+        a_record().environment, distributions=(used, found, *others), packages=parts
     )
-    return set(uncompiled(kind, environment.distributions, asked, environment))
+    return compile_only(kind, environment.distributions, asked, environment)
+
+
+def left(kind: str, *asked: str) -> set[str]:
+    """Return what stays source of them."""
+    return {name for name, packages in only(kind, *asked).items() if not packages}
 
 
 def test_what_the_run_did_not_import_stays_source_unless_the_image_imports_it() -> None:
@@ -109,6 +114,13 @@ def test_what_the_run_did_not_import_stays_source_unless_the_image_imports_it() 
 
 def test_what_the_project_asks_for_is_compiled() -> None:
     assert left("job", "Fetcher") == {"unused", "uvicorn", "jedi"}
+
+
+def test_of_what_the_run_imported_in_part_that_part_is_compiled() -> None:
+    assert "used" not in only("job"), "nobody looked which"
+    parts = ("found.a", "used", "used.part", "usedx")
+    assert only("job", parts=parts)["used"] == ("used", "used.part")
+    assert "used" not in only("job", "used", parts=("used",)), "a program may import all of it"
 
 
 def test_what_a_service_imports_besides_its_model_is_compiled() -> None:
@@ -126,4 +138,4 @@ def test_what_a_service_imports_besides_its_model_is_compiled() -> None:
     found = tuple(
         Distribution(name=re.sub(r"[-_.]+", "-", name).lower(), version="1") for name in names
     )
-    assert set(uncompiled("service", found, (), a_record().environment)) <= {"mlrepro-nb"}
+    assert set(compile_only("service", found, (), a_record().environment)) <= {"mlrepro-nb"}

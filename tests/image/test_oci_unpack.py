@@ -14,6 +14,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,9 @@ def unpacked(path: Path, place: _unpack.Place, compiler: bool = True) -> tuple[o
     target = path.with_suffix(".layer")
     with target.open("wb") as file, _bytecode.Compiler(sys.executable) as child:
         writer = oci.LayerWriter(file)
-        _unpack.unpack(NAME, path, place, writer, child.compile if compiler else None)
+        _unpack.unpack(
+            NAME, path, place, writer, (lambda at: partial(child.compile, at)) if compiler else None
+        )
         made = writer.end()
     found = {}
     with oci.opened(target) as archive:
@@ -356,15 +359,55 @@ def test_a_distribution_that_nothing_imports_comes_as_source_and_changes_no_othe
     )  # fmt: skip
     place = _unpack.venv(_layers.site_packages(plan), plan.python)
 
-    def names(*uncompiled: str) -> tuple[str, list[str]]:
-        found = _layers._distributions(plan, place, wheels, uncompiled, cache, cache, silent)
+    def names(**only: tuple[str, ...]) -> tuple[str, list[str]]:
+        found = _layers._distributions(
+            plan, place, wheels, {n.replace("_", "-"): o for n, o in only.items()}, cache, cache,
+            silent,
+        )  # fmt: skip
         with oci.opened(cache.blob(found[0].layer.digest)) as archive:
             return found[0].layer.digest, [m.name for m in archive if m.isfile()]
 
-    compiled, source = names(), names("demo-pkg")
+    compiled, source = names(), names(demo_pkg=())
     assert [n for n in compiled[1] if not n.endswith(".pyc")] == source[1]
     assert compiled[1] != source[1]
-    assert names("another") == compiled
+    assert names(another=()) == compiled
+
+
+def test_of_a_small_distribution_come_those_packages_compiled_that_the_run_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = oci.Cache(tmp_path / "cache")
+    more = {
+        "pkg/part/__init__.py": "", "pkg/part/a.py": "", "pkg/part/deep/__init__.py": "",
+        "pkg/other/__init__.py": "", "single.py": "",
+    }  # fmt: skip
+    made = wheel(tmp_path, {**CONTENT, **more})
+    digest, size = cache.put(made.read_bytes()), made.stat().st_size
+    wheels = [Wheel(distribution="demo-pkg", filename=NAME, digest=digest, size=size)]
+    plan = Plan(
+        kind="job", record="sha256:1", notebook="n.ipynb", python=VERSION, machine="x86_64",
+        base="b", repository="r", version="1", build_id="1", created="",
+    )  # fmt: skip
+    place = _unpack.venv(_layers.site_packages(plan), plan.python)
+
+    def compiled(*packages: str) -> set[str]:
+        found = _layers._distributions(
+            plan, place, wheels, {"demo-pkg": packages}, cache, cache, silent
+        )
+        with oci.opened(cache.blob(found[0].layer.digest)) as archive:
+            return {
+                m.name.removeprefix(f"{SITE[1:]}/").replace("__pycache__/", "").split(".")[0]
+                for m in archive
+                if m.name.endswith(".pyc")
+            }
+
+    whole = {"pkg/__init__", "pkg/part/__init__", "pkg/part/a", "pkg/part/deep/__init__",
+             "pkg/other/__init__", "single", "plat"}  # fmt: skip
+    assert compiled("pkg", "pkg.part") == {
+        "pkg/__init__", "pkg/part/__init__", "pkg/part/a", "single", "plat"
+    }  # fmt: skip
+    monkeypatch.setattr(_layers, "_BIG", 1)
+    assert compiled("pkg", "pkg.part") == whole, "its layer is shared by other notebooks' images"
 
 
 def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: Path) -> None:
@@ -391,7 +434,7 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
         base="b", repository="r", version="1", build_id="1", created="", bytecode=False,
     )  # fmt: skip
     place = _unpack.venv(_layers.site_packages(plan), plan.python)
-    made = _layers._distributions(plan, place, wheels, (), cache, cache, silent)
+    made = _layers._distributions(plan, place, wheels, {}, cache, cache, silent)
     assert [m.title for m in made] == ["the other distributions", "bb"]
     found = []
     for layer in made:
@@ -408,6 +451,6 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
     assert [m.layer for m in made] == [
         m.layer
         for m in _layers._distributions(
-            plan, place, wheels, (), cache, oci.Cache(tmp_path / "b"), silent
+            plan, place, wheels, {}, cache, oci.Cache(tmp_path / "b"), silent
         )
     ]

@@ -50,7 +50,7 @@ SERVICE = {"kind": "service", "files": (ContextFile(layer="model", path="MLmodel
 NOTEBOOK = {"kind": "notebook", "lab": "jupyterlab==4.6.6 --hash=sha256:00\n"}
 VARIANTS = [
     {}, SERVICE, NOTEBOOK, {"local": ()}, {"pins": (), "lock": ""}, {"base_digest": None},
-    {"dirty": True}, {"pins": ("jedi==1", "numpy==2.0"), "uncompiled": ("jedi", "own")},
+    {"dirty": True}, {"pins": ("jedi==1", "numpy==2.0"), "compile_only": {"jedi": (), "own": ()}},
 ]  # fmt: skip
 
 
@@ -137,14 +137,15 @@ def test_the_final_stage_is_hardened(fields: dict[str, object]) -> None:
 
 
 def test_only_what_is_imported_is_compiled() -> None:
-    text = containerfile(a_plan(pins=("jedi==1", "numpy==2.0"), uncompiled=("jedi", "own")))
+    source = {"jedi": (), "own": ()}
+    text = containerfile(a_plan(pins=("jedi==1", "numpy==2.0"), compile_only=source))
     assert text.count("compileall") == 1
     assert " numpy \\\n        > compiled.txt" in text
     assert "jedi" not in text
-    assert containerfile(a_plan(uncompiled=("jedi",))) == containerfile(a_plan())
+    assert containerfile(a_plan(compile_only={"jedi": ()})) == containerfile(a_plan())
     names = [f"a-long-name-{number}" for number in range(50)]
     text = containerfile(a_plan(pins=[f"{name}==1" for name in (*names, "jedi")],
-                                uncompiled=("jedi",)))  # fmt: skip
+                                compile_only={"jedi": ()}))  # fmt: skip
     assert set(names) <= set(text.split())
 
 

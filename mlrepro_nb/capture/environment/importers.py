@@ -25,11 +25,21 @@ _LOADING = _bootstrap._find_and_load_unlocked.__code__  # type: ignore[attr-defi
 
 def file_of(module: Any) -> str | None:
     """Return the file of an entry of ``sys.modules``, without waking a module that loads lazily."""
-    try:
-        file = object.__getattribute__(module, "__dict__").get("__file__")
-    except Exception:  # noqa: BLE001 - anything can be in there
-        return None
+    file = _names_of(module).get("__file__")
     return file if isinstance(file, str) else None
+
+
+def is_package(module: Any) -> bool:
+    """Return whether an entry of ``sys.modules`` can have modules in it."""
+    return "__path__" in _names_of(module)
+
+
+def _names_of(module: Any) -> dict[str, Any]:
+    try:
+        names = object.__getattribute__(module, "__dict__")
+    except Exception:  # noqa: BLE001 - anything can be in there
+        return {}
+    return names if isinstance(names, dict) else {}
 
 
 class Import(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlrepro_nb.capture.environment.importers import Import
+from mlrepro_nb.capture.environment.importers import Import, is_package
 
 _KERNEL_MODULES = """
 IPython ipykernel ipykernel_launcher jupyter_client jupyter_core traitlets comm zmq tornado
@@ -102,6 +102,15 @@ class UsedModules:
             if not more:
                 return ours
             ours |= more
+
+    @staticmethod
+    def packages(tops: Iterable[str]) -> list[str]:
+        """Return the packages below top-level modules, and these, that have a module loaded."""
+        wanted, found = set(tops), set[str]()
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] in wanted:
+                found.add(name if is_package(module) else name.rpartition(".")[0])
+        return sorted(found - {""})
 
     def report(self) -> dict[str, Any]:
         """Return the modules, those that the user's own code uses, and who imported them."""

@@ -330,9 +330,9 @@ class EnvironmentWatch(Watch):
             },
         }  # fmt: skip
 
-    @staticmethod
-    def _in_process() -> dict[str, Any]:
+    def _in_process(self) -> dict[str, Any]:
         return {
+            "packages": self._used.packages(self._reported.get("modules", ())),
             "threadpools": system.threadpools(),
             "libraries": libraries.mapped(),
             "cuda": cuda.cuda(),

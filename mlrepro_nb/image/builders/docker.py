@@ -31,7 +31,7 @@ from mlrepro_nb.image.supply import LISTS
 from mlrepro_nb.model import Report, Step
 from mlrepro_nb.store import Store
 
-_FORMAT = 4
+_FORMAT = 5
 
 
 class DockerBuilder:

@@ -7,9 +7,11 @@ share; the small ones are in one layer, joined from a piece for each.
 
 from __future__ import annotations
 
+import posixpath
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ def dependencies(
             *([packages(plan, downloads, cache, report)] if plan.packages else []),
             skeleton(plan, facts, cache),
             *_lab(plan, facts, lab, downloads, cache, report),
-            *_distributions(plan, place, wheels, plan.uncompiled, downloads, cache, report),
+            *_distributions(plan, place, wheels, plan.compile_only, downloads, cache, report),
             *([own.result()] if own else []),
         )
 
@@ -95,7 +97,7 @@ def _lab(
     place = _unpack.lab(site_packages(plan, LAB), plan.python)
     return [
         lab_skeleton(plan, facts, cache),
-        *_distributions(plan, place, wheels, (), downloads, cache, report),
+        *_distributions(plan, place, wheels, {}, downloads, cache, report),
     ]
 
 
@@ -107,13 +109,13 @@ class _Compilers:
 
     Parameters
     ----------
-    uncompiled
-        Distributions that stay source.
+    only
+        Of distributions that are compiled in part, the packages that are.
     """
 
-    def __init__(self, plan: Plan, uncompiled: Sequence[str], report: Report) -> None:
+    def __init__(self, plan: Plan, only: Mapping[str, Sequence[str]], report: Report) -> None:
         self._version = plan.python.rstrip("+") if plan.bytecode else None
-        self._uncompiled = frozenset(uncompiled)
+        self._only = only
         self._report = report
         self._python = ""
         self._lock = threading.Lock()
@@ -129,15 +131,28 @@ class _Compilers:
 
     def about(self, distribution: str) -> Any:
         """Return what of the compiler a distribution's entries depend on."""
-        if self.of(distribution) is None:
+        if self._stays_source(distribution):
             return None
-        return [_bytecode.FORMAT, self._version, NOT_COMPILED]
+        only = self._only.get(distribution)
+        return [_bytecode.FORMAT, self._version, NOT_COMPILED, only]
 
-    def of(self, distribution: str) -> _unpack.Compile | None:
+    def of(self, distribution: str, site: str) -> _unpack.Compile | None:
         """Return what compiles a distribution's modules; None if they stay source."""
-        if self._version is None or distribution in self._uncompiled:
+        if self._stays_source(distribution):
             return None
-        return self._compile
+        only = self._only.get(distribution)
+        folders = {site, *(f"{site}/{name.replace('.', '/')}" for name in only or ())}
+
+        def of(path: str) -> Callable[[bytes], bytes | None] | None:
+            if only is not None and posixpath.dirname(path) not in folders:
+                return None
+            return partial(self._compile, path)
+
+        return of
+
+    def _stays_source(self, distribution: str) -> bool:
+        only = self._only.get(distribution)
+        return self._version is None or (only is not None and not only)
 
     def _compile(self, path: str, source: bytes) -> bytes | None:
         """Compile in this thread's child."""
@@ -153,8 +168,8 @@ class _Compilers:
 
 
 def _distributions(
-    plan: Plan, place: _unpack.Place, wheels: Sequence[Wheel], uncompiled: Sequence[str],
-    downloads: oci.Cache, cache: oci.Cache, report: Report,
+    plan: Plan, place: _unpack.Place, wheels: Sequence[Wheel],
+    only: Mapping[str, Sequence[str]], downloads: oci.Cache, cache: oci.Cache, report: Report,
 ) -> list[Made]:  # fmt: skip
     if not wheels:
         return []
@@ -169,7 +184,9 @@ def _distributions(
             done += 1
             report(Step(message=f"unpacking {what}", done=float(done), total=float(len(wheels))))
 
-    with _Compilers(plan, uncompiled, report) as compilers:
+    # A layer of its own is shared by images of which each imports something else of it.
+    only = {name: packages for name, packages in only.items() if not packages or name not in alone}
+    with _Compilers(plan, only, report) as compilers:
 
         def about(wheel: Wheel) -> Any:
             return {
@@ -184,7 +201,7 @@ def _distributions(
             writer.known(*folders(place.site, place.root))
             return _unpack.unpack(
                 wheel.filename, downloads.blob(wheel.digest), place, writer,
-                compilers.of(wheel.distribution),
+                compilers.of(wheel.distribution, place.site),
             )  # fmt: skip
 
         def alone_in(wheel: Wheel) -> Made:
@@ -265,7 +282,7 @@ def _locals(plan: Plan, cache: oci.Cache, report: Report) -> Made:
                     log=True,
                 )
             )
-    with _Compilers(plan, plan.uncompiled, report) as compilers:
+    with _Compilers(plan, plan.compile_only, report) as compilers:
 
         def write(writer: oci.LayerWriter) -> None:
             writer.folder(LOCAL.lstrip("/"))
@@ -273,7 +290,7 @@ def _locals(plan: Plan, cache: oci.Cache, report: Report) -> Made:
                 report(Step(message=f"unpacking {wheel.distribution}"))
                 _unpack.unpack(
                     wheel.filename, cache.blob(wheel.digest), place, writer,
-                    compilers.of(wheel.distribution),
+                    compilers.of(wheel.distribution, place.site),
                 )  # fmt: skip
 
         about = {

@@ -19,7 +19,7 @@ from mlrepro_nb.image._configuration import (
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders.oci._base import Facts
 
-FORMAT = 3
+FORMAT = 4
 """Of how layers are laid out. Another one is another digest for the same plan."""
 
 Write = Callable[[oci.LayerWriter], object]

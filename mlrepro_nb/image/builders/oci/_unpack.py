@@ -14,7 +14,6 @@ import re
 import stat
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -29,7 +28,8 @@ from mlrepro_nb.image.builders.oci import _bytecode
 if TYPE_CHECKING:
     from installer.records import RecordEntry
 
-Compile = Callable[[str, bytes], "bytes | None"]
+Compile = Callable[[str], "Callable[[bytes], bytes | None] | None"]
+"""Of a path in the image, what makes bytecode of a source there; None if it stays as it is."""
 
 _INSTALLER = b"mlrepro-nb\n"
 _WORTH = 64 << 10
@@ -116,6 +116,10 @@ class _Member(io.BufferedReader):
         item = self._item
         return oci.Deflated(pieces=self._pieces(), size=item.file_size, crc=item.CRC)
 
+    def plain(self) -> bytes:
+        """Return what it holds."""
+        return _inflated(self._pieces(), self._item)
+
     def _pieces(self) -> Iterator[bytes]:
         with open(str(self._archive.filename), "rb") as file:
             yield from _raw(file, self._item)
@@ -131,17 +135,21 @@ def _opened(archive: zipfile.ZipFile, file: BinaryIO, item: zipfile.ZipInfo) -> 
         return cast("BinaryIO", _Member(archive, item) if packed else archive.open(item))
     if item.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
         return io.BytesIO(archive.read(item))
+    return io.BytesIO(_inflated(_raw(file, item), item))
+
+
+def _inflated(pieces: Iterable[bytes], item: zipfile.ZipInfo) -> bytes:
     import deflate
 
-    plain: bytes | bytearray = b"".join(_raw(file, item))
+    plain: bytes | bytearray = b"".join(pieces)
     try:
         if item.compress_type == zipfile.ZIP_DEFLATED:
             plain = deflate.deflate_decompress(plain, item.file_size)
     except deflate.DeflateError as error:
         raise zipfile.BadZipFile(f"{item.filename} is damaged") from error
-    if len(plain) != item.file_size or zlib.crc32(plain) != item.CRC:
+    if len(plain) != item.file_size or deflate.crc32(plain) != item.CRC:
         raise zipfile.BadZipFile(f"{item.filename} is damaged")
-    return io.BytesIO(plain)
+    return bytes(plain)
 
 
 def _raw(file: BinaryIO, item: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -226,12 +234,14 @@ def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile 
             if where in self.paths:
                 return self.paths[where]  # an entry point and a script of one name
             compiled = (
-                compiler is not None
+                compiler(where)
+                if compiler is not None
                 and scheme in ("purelib", "platlib")
                 and where.endswith(".py")
                 and not re.search(NOT_COMPILED, where)
+                else None
             )
-            source = stream.read() if compiled else None
+            source = _plain(stream) if compiled is not None else None
             writer.parents(where.lstrip("/"), place.root.lstrip("/"))
             if isinstance(stream, _Member) and not place.local:
                 packed = stream.deflated()
@@ -242,9 +252,8 @@ def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile 
             entry = self.paths[where] = RecordEntry(
                 path, Hash("sha256", _encoded(held.sha256)), held.size
             )
-            if source is not None:
-                assert compiler is not None
-                made = compiler(where, source)
+            if source is not None and compiled is not None:
+                made = compiled(source)
                 if made is not None:
                     kept = _bytecode.cached_name(where, place.python)
                     writer.parents(kept.lstrip("/"), place.root.lstrip("/"))
@@ -264,6 +273,10 @@ def _target(place: Place, name: str, writer: oci.LayerWriter, compiler: Compile 
                 self._write(scheme, record_file_path, stream, executable=False)
 
     return Target()
+
+
+def _plain(stream: BinaryIO) -> bytes:
+    return stream.plain() if isinstance(stream, _Member) else stream.read()
 
 
 def _seekable(stream: BinaryIO) -> BinaryIO:
