@@ -18,7 +18,6 @@ import nbformat.v4
 
 from mlrepro_nb.connect import index, oci, registry, uv
 
-STATES = ("cold", "code", "model", "more")
 MORE = ("boltons==25.0.0", "toolz==1.0.0", "more-itertools==10.5.0", "sortedcontainers==2.4.0",
         "parse==1.20.2", "text-unidecode==1.3", "inflection==0.5.1")  # fmt: skip
 """Distributions that are added: another one in each round, which no cache has a layer of."""
