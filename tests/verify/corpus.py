@@ -473,6 +473,15 @@ def build() -> list[Fault]:
     cells = [IMPORTS, "df = pd.read_csv('penguins.csv')", "df.sample(3)"]
     add("unseeded-randomness/sample-recorded", cells, ("unseeded-randomness", 2), recorded=True)
 
+    drawing = "import random\ndef draw(_): return random.random()\n"
+    cells = [
+        "from concurrent.futures import ProcessPoolExecutor\nfrom drawing import draw",
+        "with ProcessPoolExecutor(2) as pool: x = sum(pool.map(draw, range(4)))",
+        "print(x)",
+    ]
+    add("unseeded-randomness/worker", cells, ("unseeded-randomness", 1),
+        files={"drawing.py": drawing})  # fmt: skip
+
     # Runs agree nearly always, and no hand was at it.
     cells = ["import numpy as np", "rare = np.random.rand() > 0.999", "print('rare:', bool(rare))"]
     add("unseeded-randomness/one-of-few", cells, ("unseeded-randomness", 1),
