@@ -396,6 +396,12 @@ def build() -> list[Fault]:
     add("local-edit/module-of-a-package", cells, ("local-edit", 0),
         files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
         after={"spreading/stats.py": spread.format("2")})  # fmt: skip
+    outside = [
+        "import sys\nsys.path.insert(0, '../lib')\nimport afar",
+        "print(afar.spread([3, 9]))",
+    ]
+    add("local-edit/outside-of-the-project", outside, ("local-edit", 0), recorded=True,
+        files={"../lib/afar.py": spread.format("1")}, after={"../lib/afar.py": spread.format("2")})  # fmt: skip
     add("local-edit/of-a-package-recorded", cells, ("local-edit", 0), recorded=True,
         files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
         after={"spreading/stats.py": spread.format("2")})  # fmt: skip

@@ -8,7 +8,16 @@ from pathlib import Path
 from mlrepro_nb.capture.cells.outputs import STDERR, output_digests
 from mlrepro_nb.capture.data import tables, trees
 from mlrepro_nb.capture.data.hashing import hash_file
-from mlrepro_nb.model import Cause, CellOutput, DataAccess, Distribution, digest_text, short
+from mlrepro_nb.model import (
+    Cause,
+    CellOutput,
+    DataAccess,
+    Distribution,
+    LocalModule,
+    Record,
+    digest_text,
+    short,
+)
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
 
 _ROWS_SECONDS = 60.0
@@ -231,10 +240,15 @@ def local_edits(case: Case) -> dict[str, Cause]:
                 "local-edit", importing, module.path,
                 f"{module.path} was {_short(module.digest)} when the notebook was recorded and is "
                 f"{_short(other.digest)} now",
-                f"Put {module.path} back as it was at commit "
-                f"{(case.record.code.commit or 'of the record')[:12]}, or record again",
+                f"Put {module.path} back as {_where(case.record, module)}, or record again",
             )  # fmt: skip
     return found
+
+
+def _where(record: Record, module: LocalModule) -> str:
+    if not module.path.startswith("/"):
+        return f"it was at commit {(record.code.commit or 'of the record')[:12]}"
+    return f"the store keeps it ({module.kept})" if module.kept else "it was"
 
 
 def edited_output(case: Case, index: int) -> Cause | None:
