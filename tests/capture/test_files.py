@@ -75,6 +75,11 @@ WRITES = {
     "duckdb copy": ("import duckdb; duckdb.sql(\"copy (select 1) to 'o3.parquet'\")", "o3.parquet"),
     "atomic": ("import os; open('tmp1', 'w').write('x'); os.replace('tmp1', 'o4.txt')", "o4.txt"),
     "writefile": ("%%writefile o5.txt\nhello", "o5.txt"),
+    "source": ("%%writefile o6.py\nx = 1", "o6.py"),
+    "imported source": ("open('o7.py', 'w').write('y = 2'); import o7", "o7.py"),
+    "source in a child": ("import os\nif (p := os.fork()) == 0:\n    open('o8.py', 'w').write('x'); os._exit(0)\nos.waitpid(p, 0)", "o8.py"),
+    "renamed source": ("import os; open('tmp2', 'w').write('x'); os.replace('tmp2', 'o9.py')", "o9.py"),
+    "a program's source": ("!echo 'z = 3' > o10.py", "o10.py"),
 }  # fmt: skip
 
 

@@ -214,7 +214,7 @@ class Reporter:
         if path is None:
             return
         absolute = os.path.abspath(path)
-        if not self._is_new((absolute, access)) or is_ignored(absolute) or by_machinery():
+        if not self._is_new((absolute, access)) or is_ignored(absolute, access) or by_machinery():
             return
         status = regular(absolute) if access == "both" else None
         self._tell(

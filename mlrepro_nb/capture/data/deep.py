@@ -47,7 +47,11 @@ def traced(trace: Trace, events: Iterable[Event]) -> Iterator[Event]:
     own = set(about.get("threads") or ())
     for opened in trace.opened.values():
         path = opened.absolute
-        if is_ignored(path) or (prefixes and path.startswith(prefixes)) or path in machinery:
+        if (
+            is_ignored(path, opened.access)
+            or (prefixes and path.startswith(prefixes))
+            or path in machinery
+        ):
             continue
         if all(trace.descends(thread, own) for thread in opened.threads):
             continue

@@ -158,8 +158,8 @@ class FileWatch(Watch):
         if key in self._seen:
             return
         self._knows(absolute, access, order)
-        if is_ignored(absolute):
-            if is_source(absolute) and access == "read":
+        if is_ignored(absolute, access):
+            if is_source(absolute):
                 self.sources[absolute] = order
             self._seen.add(key)
             return
@@ -284,7 +284,7 @@ class FileWatch(Watch):
             ]  # fmt: skip
             self._emit("removed", {"absolute": printable(source)})
         self._knows(target, "write", self.execution())
-        if not is_ignored(target):
+        if not is_ignored(target, "write"):
             self._note_write(target, target, self.execution(), "audit")
 
     def removed(self, absolute: str) -> None:
@@ -376,7 +376,7 @@ class FileWatch(Watch):
         noted = {entry["absolute"] for entry in pending if entry["access"] == "write"}
         for folder, (since, layer, given) in folders.items():
             for path in _changed(folder, since):
-                if path in noted or is_ignored(path):
+                if path in noted or is_ignored(path, "write"):
                     continue
                 self._knows(path, "write", self.execution())
                 self.digests.was_written(path, self.execution())

@@ -30,6 +30,8 @@ _FOLDERS = frozenset(
 )  # fmt: skip
 
 _CODE = (".py", ".pyc", ".pyi", ".pyx", ".so", ".pth", ".egg-link", ".ttf", ".otf", ".afm")
+_GENERATED = ("/torchinductor_", "/__autograph_generated_file")
+"""Sources that compilers write and import, in temporary folders."""
 _SIDE_FILES = ("-journal", "-wal", "-shm", ".wal")
 _VERSION_CONTROL = (".gitignore", ".gitattributes", ".gitmodules", ".dvcignore", ".DS_Store")
 
@@ -62,8 +64,13 @@ def ignored_prefixes() -> tuple[str, ...]:
     return (*_SYSTEM, *sorted(found))
 
 
-def is_ignored(path: str) -> bool:
-    """Return whether an absolute path is nothing that a notebook read or wrote as data."""
+def is_ignored(path: str, access: str = "read") -> bool:
+    """Return whether an absolute path is nothing that a notebook read or wrote as data.
+
+    A source that is read is code, which `is_source` tells; one that is written is a result.
+    """
+    if access != "read" and is_source(path):
+        return False
     if path.startswith(ignored_prefixes()):
         return True
     folder, name = os.path.split(path)
@@ -86,6 +93,8 @@ def printable(path: str) -> str:
 def is_source(path: str) -> bool:
     """Return whether an absolute path is a Python source that is not a distribution's."""
     if not path.endswith(".py") or path.startswith(ignored_prefixes()):
+        return False
+    if any(mark in path for mark in _GENERATED):
         return False
     return _FOLDERS.isdisjoint(os.path.dirname(path).split("/"))
 

@@ -350,9 +350,11 @@ class RootsWatch(Watch):
         real: dict[str, int] | None = None
         unseen: list[tuple[str, Access, str]] = []
         for path, mask in found.items():
-            if is_ignored(path) or is_others(path):
-                continue
             access = done_to(path, mask, begun)
+            # A source that no program of the cell's may have written is one that a person saved.
+            how = access if access and order in self._files.programs else "read"
+            if is_ignored(path, how) or is_others(path):
+                continue
             if path in own and (own[path] or access == "read" or not mask & _WRITTEN):
                 continue  # that it has changed since may be a later cell's doing
             if access == "read" and audit.PROGRAM in own:
