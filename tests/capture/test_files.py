@@ -158,6 +158,37 @@ def test_a_file_that_is_read_and_then_overwritten_keeps_the_digest_that_was_read
     assert read.digest != wrote.digest
 
 
+def test_each_execution_that_read_a_file_has_what_it_read(
+    kernel: Callable, repository: Path
+) -> None:
+    identities = {}
+    for name in ("own", "others", "back"):
+        (repository / name).write_text("1")
+    identities["1"] = _identity(repository / "own")
+    k = kernel()
+    k.run(LOAD)
+    read = "for name in ('own', 'others', 'back'): open(name).read()"
+    k.run(read)
+    k.run("open('own', 'w').write('2')")
+    identities["2"] = _identity(repository / "own")
+    (repository / "others").write_text("2")
+    (repository / "back").write_text("2")
+    k.run(read)
+    (repository / "back").write_text("1")
+    k.run(read)
+    found = {d.path: d for d in k.data() if d.access == "read"}
+    versions = {
+        name: [(v.digest, v.execution) for v in access.versions] for name, access in found.items()
+    }
+    one, two = identities["1"], identities["2"]
+    assert versions == {
+        "own": [(one, 1), (two, 3)], "others": [(one, 1), (two, 3)],
+        "back": [(one, 1), (two, 3), (one, 4)],
+    }  # fmt: skip
+    assert {a.executions for a in found.values()} == {(1, 3, 4)}
+    assert found["own"].digest == one  # what the run itself wrote is no input
+
+
 def test_a_database_that_is_only_read_is_not_written(kernel: Callable, repository: Path) -> None:
     import sqlite3
 
