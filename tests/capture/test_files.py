@@ -189,6 +189,42 @@ def test_each_execution_that_read_a_file_has_what_it_read(
     assert found["own"].digest == one  # what the run itself wrote is no input
 
 
+OVERWRITE = {
+    "sed": "!sed -i s/a/b/ d.csv",
+    "python": "import subprocess; subprocess.run(['sed', '-i', 's/a/b/', 'd.csv'])",
+    "system": "import os; os.system('sed -i s/a/b/ d.csv')",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", OVERWRITE.values(), ids=OVERWRITE.keys())
+def test_what_a_program_changes_in_place_is_known_as_it_was(
+    kernel: Callable, repository: Path, cell: str
+) -> None:
+    (repository / "d.csv").write_text("a,b\n", encoding="utf-8")
+    before = _identity(repository / "d.csv")
+    k = kernel()
+    k.run(LOAD)
+    k.run(cell)
+    found = {d.access: d.digest for d in k.data()}
+    assert found == {"read": before, "write": _identity(repository / "d.csv")}
+
+
+def test_what_a_program_replaces_is_no_input_and_what_it_may_have_read_a_gap(
+    kernel: Callable, repository: Path
+) -> None:
+    for name in ("a.csv", "b.csv", "c.csv", "d.csv"):
+        (repository / name).write_text("b\na\n", encoding="utf-8")
+    k = kernel()
+    k.run(LOAD)
+    k.run("!sort a.csv > b.csv")
+    k.run("!sort c.csv -o c.csv; echo 1 >> d.csv")
+    found = [(d.path, d.access) for d in k.data()]
+    assert found == [("a.csv", "read"), ("b.csv", "write"), ("c.csv", "write"), ("d.csv", "write")]
+    gaps = [gap for gap in k.record().lineage.gaps if "may have read" in gap]
+    assert len(gaps) == 1, gaps
+    assert "c.csv" in gaps[0]
+
+
 def test_a_database_that_is_only_read_is_not_written(kernel: Callable, repository: Path) -> None:
     import sqlite3
 

@@ -28,6 +28,7 @@ from mlrepro_nb.capture.data.audit import (
 )
 from mlrepro_nb.capture.data.digests import Digests, Keep
 from mlrepro_nb.capture.data.hashing import DigestCache, regular, signature
+from mlrepro_nb.capture.data.held import Held, held
 from mlrepro_nb.capture.data.paths import is_ignored, is_source, printable
 from mlrepro_nb.capture.data.programs import is_pool, reading
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
@@ -96,6 +97,8 @@ class FileWatch(Watch):
         """Every path that was noted, data or not: the first execution that read and wrote it."""
         self.machinery: set[str] = set()
         """Paths that Jupyter, MLflow or we opened for ends of their own."""
+        self._held: dict[str, tuple[int | None, Held]] = {}
+        """What files held before a program started that was given them, and in which execution."""
         self.programs: dict[int | None, None] = {}
         """Executions that started a program which may read or write data."""
         self.children: Children | None = None
@@ -231,10 +234,21 @@ class FileWatch(Watch):
             return
         if is_pool(argv) and self.children is not None:
             return  # it reports itself
-        self.program(reading(argv, by_library=by_library()))
+        commands = reading(argv, by_library=by_library())
+        self.program(commands, held(commands))
 
-    def program(self, commands: list[list[str]]) -> None:
-        """Note that commands run of which only what the folders' cross-check sees is known."""
+    def program(self, commands: list[list[str]], before: dict[str, Held]) -> None:
+        """Note that commands run of which only what the folders' cross-check sees is known.
+
+        Parameters
+        ----------
+        commands : list of list of str
+            Each as its words.
+        before : dict
+            What the files that they are given held before they started.
+        """
+        for absolute, one in before.items():
+            self._held[absolute] = self.execution(), one
         for words in commands:
             self.programs.setdefault(self.execution())
             for word in words[1:]:
@@ -383,20 +397,37 @@ class FileWatch(Watch):
                 yield {"path": given.rstrip("/") + path[len(folder):], "absolute": path,
                        "access": "write", "order": self.execution(), "layer": layer}  # fmt: skip
 
+    def held(self, absolute: str, order: int) -> Held | None:
+        """Return what a file held before an execution started a program that it was given to."""
+        started, found = self._held.get(absolute, (None, None))
+        return found if started == order else None
+
+    def was_changed(self, order: int, absolute: str, before: Held, layer: str) -> None:
+        """Report what a file held that a program of an execution read and then changed."""
+        self._knows(absolute, "read", order)
+        self._emit("files", [{"absolute": printable(absolute), "access": "read", "order": order,
+                              "digest": before.digest, "md5": before.md5,
+                              "size": before.size}])  # fmt: skip
+        self._late(order, [(absolute, "read", layer)])
+
     def late(self, order: int, opens: list[tuple[str, Access, str]]) -> None:
         """Report what is learnt of an execution after its end: path, access and layer of each."""
-        found = []
-        here = os.getcwd().rstrip("/") + "/"
-        for absolute, access, layer in opens:
+        for absolute, access, _ in opens:
             self._knows(absolute, access, order)
             if access == "read":
                 self.digests.was_read(absolute, order)
             else:
                 self.digests.was_written(absolute, order)
             self.digests.ask(absolute, access, order)
-            found.append(_said({"path": absolute.removeprefix(here), "absolute": absolute,
-                                "access": access,
-                                "order": order, "layer": layer}))  # fmt: skip
+        self._late(order, opens)
+
+    def _late(self, order: int, opens: list[tuple[str, Access, str]]) -> None:
+        here = os.getcwd().rstrip("/") + "/"
+        found = [
+            _said({"path": absolute.removeprefix(here), "absolute": absolute, "access": access,
+                   "order": order, "layer": layer})
+            for absolute, access, layer in opens
+        ]  # fmt: skip
         self._emit("opens", {"order": order, "opens": found})
 
 

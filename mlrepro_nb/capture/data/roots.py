@@ -37,6 +37,7 @@ from mlrepro_nb.capture.data.inotify import (
     IGNORED,
     IS_FOLDER,
     MOVED_TO,
+    OPEN,
     OVERFLOW,
     Inotify,
     events,
@@ -368,11 +369,27 @@ class RootsWatch(Watch):
             if real is None:
                 real = self._real(order)
             if not real.get(os.path.realpath(path), 0) & (bit | WRITE):
+                if access == "write":
+                    self._before(order, path, mask)
                 unseen.append((path, access, "inotify"))
         if unseen:
             self._files.late(order, unseen)
             if order not in self._files.programs:
                 self._tell(unseen)
+
+    def _before(self, order: int, path: str, mask: int) -> None:
+        """Report what a file held that a program was given and changed, if it read that."""
+        before = self._files.held(path, order)
+        if before is None:
+            return
+        # It was opened, and yet not written to: another file took its place.
+        if mask & OPEN and not mask & CLOSE_WRITE:
+            self._files.was_changed(order, path, before, "inotify")
+        else:
+            self._files.unseen(
+                f"{printable(os.path.basename(path))} was given to a program that changed it and "
+                "may have read what it held before."
+            )
 
     def _tell(self, unseen: list[tuple[str, Access, str]]) -> None:
         names = ", ".join(printable(os.path.basename(path)) for path, _, _ in unseen[:_TOLD])
