@@ -225,6 +225,28 @@ def test_what_a_program_replaces_is_no_input_and_what_it_may_have_read_a_gap(
     assert "c.csv" in gaps[0]
 
 
+def test_a_file_of_secrets_is_named_and_nothing_of_what_it_holds(
+    kernel: Callable, repository: Path
+) -> None:
+    secret = b"TOKEN=hunter2\n"
+    (repository / ".env").write_bytes(secret)
+    k = kernel()
+    k.run(LOAD)
+    said = k.run("from dotenv import load_dotenv\nload_dotenv()\nimport os\n'TOKEN' in os.environ")
+    assert said["text"] == "True"
+    k.run("open('.env', 'a').write('PIN=1234\\n')")  # an input that is overwritten is kept else
+    k.run("!sed -i s/hunter/gather/ .env")
+    found = k.data()
+    assert [(d.path, d.access, d.digest, d.md5, d.kept) for d in found] == [
+        (f"{repository}/.env", "read", None, None, None),
+        (".env", "write", None, None, None),
+    ]  # fmt: skip
+    assert found[0].size == len((repository / ".env").read_bytes())
+    kept = [path.read_bytes() for path in (repository / ".mlrepro").rglob("*") if path.is_file()]
+    digest = blake3(secret).hexdigest().encode()
+    assert not [held for held in kept if secret in held or digest in held]
+
+
 def test_a_database_that_is_only_read_is_not_written(kernel: Callable, repository: Path) -> None:
     import sqlite3
 

@@ -156,6 +156,15 @@ def test_data_outside_the_project_is_mounted_never_copied(recorded: Recorded) ->
     assert not made.layer("data")
 
 
+def test_a_file_of_secrets_is_mounted_never_copied(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    (folder / ".env").write_text("TOKEN=hunter2\n")
+    put(folder, store, data=(DataAccess(path=".env", repo_path=".env", access="read", size=14),))
+    made = plan(bake_data=True)
+    assert [m.where for m in made.mounts] == ["/data/.env"]
+    assert not made.layer("data")
+
+
 def test_a_module_from_outside_the_project_is_told_never_copied(recorded: Recorded) -> None:
     folder, store, record = recorded
     modules = (

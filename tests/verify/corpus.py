@@ -378,6 +378,16 @@ def build() -> list[Fault]:
         cells = [IMPORTS, read, f"print(round({shown}.mean(), 3))"]
         add(f"deleted-definition/{name}", cells, ("deleted-definition", 2),
             ran=[(0, cells[0]), (1, cells[1]), (None, ratio), (2, cells[2])])  # fmt: skip
+    cells = ["import os\nfrom dotenv import load_dotenv\n_ = load_dotenv('.env')",
+             "print(len(os.environ['PLACE']))"]  # fmt: skip
+    add(
+        "changed-data/of-secrets",
+        cells,
+        ("changed-data", 0),
+        recorded=True,
+        files={".env": "PLACE=here\n"},
+        after={".env": "PLACE=elsewhere\n"},
+    )
     add("changed-data/column-gone", [IMPORTS, read, "print(df.mass.mean())"], ("changed-data", 1),
         after={"penguins.csv": "species,bill,weight\nadelie,39,3000\n"})  # fmt: skip
 

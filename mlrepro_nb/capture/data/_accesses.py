@@ -14,8 +14,8 @@ import msgspec
 from mlrepro_nb.capture.data import trees
 from mlrepro_nb.capture.data._folding import Folded, fold
 from mlrepro_nb.capture.data._rows import with_rows
-from mlrepro_nb.capture.data.hashing import DigestCache, hash_files
-from mlrepro_nb.capture.data.paths import relative
+from mlrepro_nb.capture.data.hashing import DigestCache, hash_files, regular
+from mlrepro_nb.capture.data.paths import is_secret, relative
 from mlrepro_nb.capture.data.readers.versions import of_url
 from mlrepro_nb.connect import dvc, git
 from mlrepro_nb.errors import MlreproError
@@ -189,7 +189,10 @@ def _with_digests(uses: list[_Use], told: Told, cache: DigestCache | None) -> li
                 use.known = digests[name, use.access]
                 break
         else:
-            if use.absolute:
+            if use.absolute and is_secret(use.absolute):
+                status = regular(use.absolute)
+                use.known = {"size": status.st_size} if status is not None else {}
+            elif use.absolute:
                 late[dvc.is_tracked(use.absolute)].append(use)
     after: list[str] = []
     gone: set[int] = set()

@@ -32,7 +32,7 @@ from mlrepro_nb.capture.data.hashing import (
     regular,
     signature,
 )
-from mlrepro_nb.capture.data.paths import printable
+from mlrepro_nb.capture.data.paths import is_secret, printable
 from mlrepro_nb.capture.data.snapshot import clone, contents
 from mlrepro_nb.capture.watch import Recording
 from mlrepro_nb.capture.worker import Worker
@@ -124,6 +124,8 @@ class Digests:
 
     def was_read(self, absolute: str, order: int | None) -> None:
         """Note that a file is about to be read: its digest is wanted (see `ask`)."""
+        if is_secret(absolute):
+            return
         with self._lock:
             known = self._digests.get(absolute)
             if absolute in self._unhashed:
@@ -213,7 +215,7 @@ class Digests:
 
     def ask(self, absolute: str, access: str, order: int | None) -> None:
         """Have a file hashed in the thread, if that is still to be done."""
-        if access == "write" or absolute in self._unhashed:
+        if not is_secret(absolute) and (access == "write" or absolute in self._unhashed):
             self._put(_Ask(absolute=absolute, access=access, order=order))
 
     def settle(self, timeout: float) -> bool:
@@ -221,7 +223,7 @@ class Digests:
         with self._lock:
             for absolute, (order, last) in list(self._written.items()):
                 status = regular(absolute)
-                if status is not None and not _is_as(status, last):
+                if status is not None and not is_secret(absolute) and not _is_as(status, last):
                     self._put(_Ask(absolute=absolute, access="write", order=order))
         if self._idle.wait(timeout):
             return True

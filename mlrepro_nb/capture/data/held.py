@@ -12,6 +12,7 @@ import msgspec
 
 from mlrepro_nb.capture.data.audit import unwatched
 from mlrepro_nb.capture.data.hashing import hash_file, regular
+from mlrepro_nb.capture.data.paths import is_secret
 from mlrepro_nb.capture.data.programs import named
 from mlrepro_nb.connect import dvc
 
@@ -35,7 +36,7 @@ def held(commands: list[list[str]]) -> dict[str, Held]:
         for word in named(commands):
             path = os.path.realpath(word)
             status = regular(path)
-            if status is None or not status.st_size or status.st_size > room:
+            if status is None or is_secret(path) or not status.st_size or status.st_size > room:
                 continue
             digest = hash_file(path, md5=dvc.is_tracked(path))
             if digest is not None:

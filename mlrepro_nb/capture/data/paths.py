@@ -1,7 +1,7 @@
 """Which files are a notebook's data, and which only make Python run."""
 
 # Paths stay strings here: this runs for every file that a cell opens.
-# ruff: noqa: PTH111, PTH120
+# ruff: noqa: PTH111, PTH119, PTH120
 from __future__ import annotations
 
 import functools
@@ -76,11 +76,20 @@ def is_ignored(path: str, access: str = "read") -> bool:
     folder, name = os.path.split(path)
     if not _FOLDERS.isdisjoint(folder.split("/")):
         return True
-    if name.startswith(".") and (name.startswith(".env") or folder == os.path.expanduser("~")):
+    if name.startswith(".") and folder == os.path.expanduser("~"):
         return True
     if name in _VERSION_CONTROL or name.startswith(".~"):
         return True
     return name.endswith(_CODE) or name.endswith(_SIDE_FILES) or name == "fontlist.json"
+
+
+def is_secret(path: str) -> bool:
+    """Return whether a file holds secrets by its name (``.env``, ``.env.local``).
+
+    Of such a file no digest is taken: it is short, its form is known, and who has the digest can
+    try what it may hold.
+    """
+    return os.path.basename(path).startswith(".env")
 
 
 def printable(path: str) -> str:
