@@ -225,9 +225,7 @@ class _Copy:
             _write(self.place, self.nb)
         cases: list[Case] = []
         try:
-            after = self._verify(
-                **{**self.options, "exclude_newer": moment}, observe=cases.append
-            )
+            after = self._verify(**{**self.options, "exclude_newer": moment}, observe=cases.append)
         except MlreproError:
             after = None
         if after is None or after.verdict == "failed" or not cases:
