@@ -21,9 +21,10 @@ import sys
 from types import ModuleType
 from typing import Any, Literal
 
-from mlrepro_nb.capture.data import audit, held
+from mlrepro_nb.capture.data import audit
 from mlrepro_nb.capture.data.audit import Access, as_path, by_library, by_machinery
 from mlrepro_nb.capture.data.hashing import regular, signature
+from mlrepro_nb.capture.data.held import held
 from mlrepro_nb.capture.data.paths import is_ignored
 from mlrepro_nb.capture.data.programs import is_pool, reading
 from mlrepro_nb.capture.data.readers import ReaderWatch
@@ -126,7 +127,7 @@ class ChildrenWatch(Watch):
         elif kind == "removed":
             self._files.removed(told["absolute"])
         elif kind == "started":
-            self._files.program(told["commands"], held.of_json(told["held"]))
+            self._files.program(told["commands"], told["held"])
         elif kind == "drew":
             self._drawn[told["source"], told["seeded"]] = None
         elif kind == "gap":
@@ -240,7 +241,7 @@ class Reporter:
         if by_machinery() or is_pool(argv):
             return
         if found := reading(argv, by_library=by_library()):
-            self._tell(kind="started", commands=found, held=held.to_json(held.held(found)))
+            self._tell(kind="started", commands=found, held=held(found))
 
     def entered(self, folder: str) -> None:
         """Do nothing: the kernel's working folder is another."""

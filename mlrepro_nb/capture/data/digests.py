@@ -16,6 +16,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import msgspec
@@ -145,6 +146,20 @@ class Digests:
     def is_known(self, absolute: str) -> bool:
         """Return whether it is known, or will be, what the file held when it was read."""
         return absolute in self._digests or absolute in self._coming
+
+    def known(self, absolute: str, then: tuple[int, ...]) -> FileDigest | None:
+        """Return what a file held when it had a signature, if that was learnt."""
+        found = self._digests.get(absolute)
+        if found is not None and found.stat == then:
+            return found
+        status: Any = SimpleNamespace(
+            **dict(zip(("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"), then,
+                       strict=True))
+        )  # fmt: skip
+        (cached,) = self._cache.get_many([status]) if self._cache is not None else [None]
+        if cached is None:
+            return None
+        return FileDigest(digest=cached[0], md5=cached[1], size=status.st_size, stat=then)
 
     def was_scratch(self, absolute: str) -> None:
         """Forget that a file was read: it is not there (any more)."""

@@ -97,8 +97,8 @@ class FileWatch(Watch):
         """Every path that was noted, data or not: the first execution that read and wrote it."""
         self.machinery: set[str] = set()
         """Paths that Jupyter, MLflow or we opened for ends of their own."""
-        self._held: dict[str, tuple[int | None, Held]] = {}
-        """What files held before a program started that was given them, and in which execution."""
+        self._held: dict[str, tuple[int | None, tuple[int, ...]]] = {}
+        """Signatures of files before a program started that was given them, by the execution."""
         self.programs: dict[int | None, None] = {}
         """Executions that started a program which may read or write data."""
         self.children: Children | None = None
@@ -237,7 +237,7 @@ class FileWatch(Watch):
         commands = reading(argv, by_library=by_library())
         self.program(commands, held(commands))
 
-    def program(self, commands: list[list[str]], before: dict[str, Held]) -> None:
+    def program(self, commands: list[list[str]], before: Held) -> None:
         """Note that commands run of which only what the folders' cross-check sees is known.
 
         Parameters
@@ -245,10 +245,10 @@ class FileWatch(Watch):
         commands : list of list of str
             Each as its words.
         before : dict
-            What the files that they are given held before they started.
+            The files that they are given, as they were before they started.
         """
         for absolute, one in before.items():
-            self._held[absolute] = self.execution(), one
+            self._held[absolute] = self.execution(), tuple(one)
         for words in commands:
             self.programs.setdefault(self.execution())
             for word in words[1:]:
@@ -397,13 +397,17 @@ class FileWatch(Watch):
                 yield {"path": given.rstrip("/") + path[len(folder):], "absolute": path,
                        "access": "write", "order": self.execution(), "layer": layer}  # fmt: skip
 
-    def held(self, absolute: str, order: int) -> Held | None:
-        """Return what a file held before an execution started a program that it was given to."""
-        started, found = self._held.get(absolute, (None, None))
-        return found if started == order else None
+    def was_given(self, absolute: str, order: int) -> bool:
+        """Return whether an execution started a program that was given a file."""
+        return absolute in self._held and self._held[absolute][0] == order
 
-    def was_changed(self, order: int, absolute: str, before: Held, layer: str) -> None:
+    def was_changed(self, order: int, absolute: str, layer: str) -> None:
         """Report what a file held that a program of an execution read and then changed."""
+        before = self.digests.known(absolute, self._held[absolute][1])
+        if before is None:
+            self.gap(f"{absolute} was read and changed by a program: what it held before is not"
+                     " known.")  # fmt: skip
+            return
         self._knows(absolute, "read", order)
         self._emit("files", [{"absolute": printable(absolute), "access": "read", "order": order,
                               "digest": before.digest, "md5": before.md5,

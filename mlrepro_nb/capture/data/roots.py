@@ -379,12 +379,11 @@ class RootsWatch(Watch):
 
     def _before(self, order: int, path: str, mask: int) -> None:
         """Report what a file held that a program was given and changed, if it read that."""
-        before = self._files.held(path, order)
-        if before is None:
+        if not self._files.was_given(path, order):
             return
         # It was opened, and yet not written to: another file took its place.
         if mask & OPEN and not mask & CLOSE_WRITE:
-            self._files.was_changed(order, path, before, "inotify")
+            self._files.was_changed(order, path, "inotify")
         else:
             self._files.unseen(
                 f"{printable(os.path.basename(path))} was given to a program that changed it and "
