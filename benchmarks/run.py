@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -30,6 +31,8 @@ def main(names: list[str]) -> None:
 
     ``--only A,B`` is for those that measure several tools.
     """
+    # What unwinds takes its kernels and its folders with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     as_json = "--json" in names
     only = names[names.index("--only") + 1].split(",") if "--only" in names else []
     # Without bytecode most of what is measured is a compiler's time, on either side.

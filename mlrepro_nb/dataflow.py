@@ -11,7 +11,7 @@ import ast
 import builtins
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
@@ -40,6 +40,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """Names that its functions need once they are called."""
     mutates: frozenset[str] = frozenset()
     """Names of objects that it changes in place."""
+    perhaps: frozenset[str] = frozenset()
+    """Those of them that are not changed if they are modules, whose functions it then calls."""
+    modules: frozenset[str] = frozenset()
+    """Names that it imports modules as."""
     deletes: frozenset[str] = frozenset()
     imports: dict[str, str] = {}
     """Local name to the dotted name of what it stands for."""
@@ -49,6 +53,14 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     def accumulates(self) -> frozenset[str]:
         """Names whose value after the cell depends on their value before."""
         return (self.defines & self.uses) | self.mutates & self.uses
+
+    def knowing(self, modules: Set[str]) -> Cell:
+        """Return the cell as it is where some names are modules."""
+        if not self.perhaps & modules:
+            return self
+        return msgspec.structs.replace(
+            self, mutates=self.mutates - (self.perhaps & modules), perhaps=self.perhaps - modules
+        )
 
 
 def read_cell(index: int, source: str) -> Cell:
@@ -65,15 +77,17 @@ def read_cell(index: int, source: str) -> Cell:
         index=index,
         source=source,
         tree=tree,
+        perhaps=frozenset(names.perhaps - names.mutated),
+        modules=frozenset(names.modules),
         defines=frozenset(names.defined),
         uses=frozenset(names.used),
         loads=frozenset(names.loaded),
         deferred=frozenset(names.deferred - names.defined),
-        mutates=frozenset(names.mutated),
+        mutates=frozenset(names.mutated | names.perhaps),
         deletes=frozenset(names.deleted),
         imports=names.imports,
         stars=tuple(names.stars),
-    )
+    ).knowing(names.modules)
 
 
 def parse(source: str) -> ast.Module | None:
@@ -122,10 +136,12 @@ class Flow:
     """
 
     def __init__(self, cells: Sequence[Cell]) -> None:
-        self.cells = list(cells)
-        self.by_index = {cell.index: cell for cell in cells}
+        others = {name for cell in cells for name in cell.defines - cell.modules}
+        modules = {name for cell in cells for name in cell.modules} - others
+        self.cells = [cell.knowing(modules) for cell in cells]
+        self.by_index = {cell.index: cell for cell in self.cells}
         self._defining: dict[str, list[int]] = {}
-        for cell in cells:
+        for cell in self.cells:
             for name in cell.defines | cell.mutates:
                 self._defining.setdefault(name, []).append(cell.index)
         self._slices: dict[int, frozenset[int]] = {}
@@ -249,6 +265,8 @@ class _Names(ast.NodeVisitor):
         self.functions: dict[str, set[str]] = {}
         """What each function and class that is defined here needs once it is called."""
         self.mutated: set[str] = set()
+        self.perhaps: set[str] = set()
+        self.modules: set[str] = set()
         self.deleted: set[str] = set()
         self.imports: dict[str, str] = {}
         self.stars: list[str] = []
@@ -347,6 +365,7 @@ class _Names(ast.NodeVisitor):
             local = alias.asname or alias.name.partition(".")[0]
             self.defined.add(local)
             self.imports[local] = alias.name if alias.asname else local
+            self.modules.add(local)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         module = "." * node.level + (node.module or "")
@@ -373,7 +392,9 @@ class _Names(ast.NodeVisitor):
                 for keyword in node.keywords
             )
             if isinstance(base, ast.Name) and (function.attr in _MUTATORS or in_place):
-                self.mutated.add(base.id)
+                # `np.add(a, b)` is a function of a module's; its `seed` does change something.
+                own = base is function.value and function.attr != "seed" and not in_place
+                (self.perhaps if own else self.mutated).add(base.id)
             if function.attr == "shuffle":
                 self.mutated |= {a.id for a in node.args if isinstance(a, ast.Name)}
             if function.attr in ("query", "eval"):
@@ -434,6 +455,7 @@ class _Names(ast.NodeVisitor):
         self.deferred |= needed
         self.defined |= inner.defined & declared
         self.mutated |= (inner.mutated - local) - inner.defined
+        self.perhaps |= (inner.perhaps - local) - inner.defined
         return needed
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
@@ -462,6 +484,7 @@ class _Names(ast.NodeVisitor):
             self._use(name)
         self.deferred |= inner.deferred - inner.defined
         self.mutated |= inner.mutated - inner.defined
+        self.perhaps |= inner.perhaps - inner.defined
 
     def visit_ListComp(self, node: ast.ListComp) -> None:
         self._comprehension(node, node.generators)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -126,6 +127,15 @@ def git(folder: Path, *arguments: str) -> str:
         cwd=folder, check=True, capture_output=True, text=True,
     )  # fmt: skip
     return done.stdout.strip()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _executed_copies(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have what a user would be told of, and keep, end with the tests."""
+    from mlrepro_nb.verify import _verify
+
+    with mock.patch("tempfile.tempdir", str(tmp_path_factory.mktemp("executed"))):
+        _verify.elsewhere()
 
 
 @pytest.fixture

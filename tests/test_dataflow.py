@@ -80,6 +80,22 @@ def test_what_is_given_to_be_filled_is_changed():
     assert read_cell(0, "np.sqrt(x, out=y)").mutates == {"y"}
 
 
+def test_a_module_is_not_changed_by_calling_its_functions():
+    assert read_cell(0, "import numpy as np\nc = np.add(a, b)").mutates == frozenset()
+    assert (
+        read_cell(0, "import numpy as np\ndef f(a): return np.append(a, 1)").mutates == frozenset()
+    )
+    graph = flow("import numpy as np\ns = set()", "c = np.add(1, 2)\ns.add(c)", "np.zeros(3)", "s")
+    assert [cell.mutates for cell in graph.cells] == [set(), {"s"}, set(), set()]
+    assert graph.upstream(2) == {0, 2}
+    assert graph.upstream(3) == {0, 1, 3}
+    # What a module holds is changed, and so is its generator.
+    graph = flow("import random, sys", "sys.path.append('x')", "random.seed(0)", "random.random()")
+    assert [cell.mutates for cell in graph.cells] == [set(), {"sys"}, {"random"}, set()]
+    assert graph.upstream(3) == {0, 2, 3}
+    assert flow("import np", "np = T()", "np.add(1)", "np").upstream(3) == {1, 2, 3}
+
+
 def test_magics_are_read_through():
     assert read_cell(0, "%%time\ny = x").defines == {"y"}
     assert read_cell(0, "%time y = x").uses == {"x"}

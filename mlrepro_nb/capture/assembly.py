@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from mlrepro_nb.capture.cells import _assemble as state
 from mlrepro_nb.capture.cells._match import Cells
 from mlrepro_nb.capture.cells.outputs import output_digests
 from mlrepro_nb.capture.data._accesses import accesses
-from mlrepro_nb.capture.data.hashing import DigestCache
+from mlrepro_nb.capture.data.audit import unwatched
+from mlrepro_nb.capture.data.hashing import DigestCache, hash_file
 from mlrepro_nb.capture.data.paths import relative
 from mlrepro_nb.capture.secrets import mask, mask_values, scrub, secrets_in
 from mlrepro_nb.capture.told import Event, Told, sort
@@ -179,16 +181,7 @@ def _code(
         except MlreproError as error:
             told.gaps.setdefault(f"The state of git is unknown: {error.message}")
     diff = put_blob(mask(found.diff).encode()) if found.diff else None
-    modules = []
-    for module in told.modules:
-        path = relative(module["absolute"], root)
-        if path is not None:
-            versions = tuple(ModuleVersion(**version) for version in module.get("versions", ()))
-            modules.append(
-                LocalModule(
-                    name=module["name"], path=path, digest=module["digest"], versions=versions
-                )
-            )
+    modules = [_module(module, root, put_blob) for module in told.modules]
     return Code(
         remote=found.remote,
         commit=found.commit,
@@ -202,6 +195,28 @@ def _code(
         outside=state.outside(told),
         widgets=state.widgets(told),
     )
+
+
+def _module(
+    told: Mapping[str, Any], root: Path | None, put_blob: Callable[[bytes], str]
+) -> LocalModule:
+    path = relative(told["absolute"], root)
+    return LocalModule(
+        name=told["name"],
+        path=path or told["absolute"],
+        digest=told["digest"],
+        kept=_kept(told, put_blob) if path is None else None,
+        versions=tuple(ModuleVersion(**version) for version in told.get("versions", ())),
+    )
+
+
+def _kept(told: Mapping[str, Any], put_blob: Callable[[bytes], str]) -> str | None:
+    """Keep a module's source, if it still is what ran."""
+    with unwatched(), contextlib.suppress(OSError, UnicodeDecodeError):
+        now = hash_file(told["absolute"])
+        if now is not None and now.digest == told["digest"]:
+            return put_blob(mask(Path(told["absolute"]).read_text(encoding="utf-8")).encode())
+    return None
 
 
 def _outputs(told: Told, cells: Any, nb: Mapping[str, Any] | None) -> tuple[CellOutput, ...]:

@@ -88,6 +88,7 @@ class Use(msgspec.Struct):
     seeded: bool
     by: str | None = None
     outside: bool = False
+    worker: bool = False
 
 
 class Drawn(msgspec.Struct):
@@ -97,6 +98,7 @@ class Drawn(msgspec.Struct):
     count: int = 1
     replayable: bool = False
     outside: bool = False
+    worker: bool = False
 
 
 class Seeded(msgspec.Struct):

@@ -34,6 +34,7 @@ from mlrepro_nb.capture.cells.source import cell_name, imported_names
 from mlrepro_nb.capture.cells.widgets import WidgetWatch
 from mlrepro_nb.capture.clock import clock, now, pid, thread
 from mlrepro_nb.capture.data.audit import paused, unwatched
+from mlrepro_nb.capture.data.children import ChildrenWatch
 from mlrepro_nb.capture.data.digests import Keep
 from mlrepro_nb.capture.data.files import FileWatch
 from mlrepro_nb.capture.data.hashing import DigestCache
@@ -109,12 +110,13 @@ class Recorder:
         """The watches that do something at each moment of a cell, by the method's name."""
         self.notebook = find_notebook(shell)
         files = FileWatch(self, cache=cache, keep=keep)
+        children = ChildrenWatch(files)
         names = NameWatch(self)
         self.metrics = MetricWatch(self)
         self.watches: tuple[Watch, ...] = (
-            *layers(self, files),
+            *layers(self, files, children),
             VersionWatch(self),
-            RandomnessWatch(self),
+            RandomnessWatch(self, children),
             RunWatch(self, files.digests, self._tags()),
             self.metrics,
             EnvironmentWatch(self, files.sources, fresh=self._is_fresh()),

@@ -7,7 +7,10 @@ gone. That is most of what a small notebook takes.
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -17,6 +20,10 @@ from zmq.asyncio import Context
 
 _LOOK = 0.01
 """Seconds between two looks at a process; its end is no message."""
+_HANGS = 10.0
+"""Seconds in which a kernel that still has something to do uses some CPU."""
+_BUSY = 0.05
+"""How many seconds of it at least: the threads of one that hangs look around now and then."""
 _SILENCE = 0.2
 """Seconds after which nothing more comes from a kernel that does not say that it is idle."""
 
@@ -81,12 +88,39 @@ class PromptClient(AsyncKernelClient):  # type: ignore[misc]
 
 
 class PromptManager(AsyncKernelManager):  # type: ignore[misc]
-    """Sees within a hundredth of a second that its kernel has gone."""
+    """Sees within a hundredth of a second that its kernel has gone, and ends one that hangs."""
 
     def _client_factory_default(self) -> type:
         return PromptClient
 
     async def _async_finish_shutdown(self, waittime: float | None = None, **options: Any) -> None:
-        await super()._async_finish_shutdown(waittime, **{"pollinterval": _LOOK, **options})
+        hurry = asyncio.ensure_future(self._end_if_it_hangs())
+        try:
+            await super()._async_finish_shutdown(waittime, **{"pollinterval": _LOOK, **options})
+        finally:
+            hurry.cancel()
 
     finish_shutdown = _async_finish_shutdown
+
+    async def _end_if_it_hangs(self) -> None:
+        """Ask a kernel harder to go that was told to and does nothing any more.
+
+        One whose cells used up all file handles cannot answer, nor close its sockets.
+        """
+        used, since = self._used(), time.monotonic()
+        while used is not None and time.monotonic() - since < _HANGS:
+            await asyncio.sleep(_HANGS / 20)
+            now = self._used()
+            if now is None or now - used > _BUSY:
+                used, since = now, time.monotonic()
+        if used is not None:
+            await self._async_send_kernel_sigterm()
+
+    def _used(self) -> float | None:
+        """Return the seconds of CPU that the kernel has used; None where that is not known."""
+        try:
+            stat = Path(f"/proc/{self.provisioner.pid}/stat").read_text(encoding="ascii")
+        except (AttributeError, OSError, ValueError):
+            return None
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

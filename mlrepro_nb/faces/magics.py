@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _BUSY = 2.0
 """Seconds after which a main thread that does not answer is taken to be busy."""
+_HANDLES = 256
+"""More that a kernel may hold open when it ends; a report and a goodbye take a few dozen."""
 _ANSWER = 1.0
 """Seconds that the answer to a request to shut down may take; it takes milliseconds."""
 
@@ -148,6 +150,7 @@ def _seal_before_the_end(loaded: _Loaded) -> None:
     @functools.wraps(original)
     async def do_shutdown(restart: bool) -> Any:
         atexit.register(_until_answered, threading.current_thread())
+        _spare_handles()
         _in_main_thread(kernel, loaded, _at_exit)
         _bury_the_dead(kernel)
         answer = original(restart)
@@ -155,6 +158,20 @@ def _seal_before_the_end(loaded: _Loaded) -> None:
 
     do_shutdown.seals = True  # type: ignore[attr-defined]
     kernel.do_shutdown = do_shutdown
+
+
+def _spare_handles() -> None:
+    """Let a kernel that shuts down open files again, where a cell has used up all that it may.
+
+    Without one, our report fails, and ipykernel waits for good for the sockets that it could not
+    close (`IPKernelApp.close` of ipykernel 7.4).
+    """
+    with contextlib.suppress(ImportError, ValueError, OSError):  # only root may raise the other
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = hard if hard != soft else hard + _HANDLES
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _bury_the_dead(kernel: Any) -> None:

@@ -123,8 +123,30 @@ def _module(root: Path, path: str, digest: str) -> Path:
     return found
 
 
+def elsewhere(record: Record) -> list[str]:
+    """Return a note on the modules that are neither the project's nor a distribution's."""
+    provided = {name for d in record.environment.distributions for name in d.modules}
+    missing = [
+        m.path
+        for m in record.code.modules
+        if not in_project(m.path) and m.name.partition(".")[0] not in provided
+    ]
+    if not missing:
+        return []
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return [
+        f"{', '.join(missing[:3])}{more}: imported from outside of the project, so not in the "
+        "image. Move it into the project, or install it as a package, and record again."
+    ]
+
+
 def _import_root(name: str, path: str) -> str | None:
-    """Return the folder in the image from which a module is imported by its name."""
+    """Return the folder in the image from which a module is imported by its name, if it is there.
+
+    One from outside of the project is not copied (see `elsewhere`).
+    """
+    if not in_project(path):
+        return None
     parts = list(PurePosixPath(path).with_suffix("").parts)
     if parts and parts[-1] == "__init__":
         parts.pop()

@@ -114,7 +114,7 @@ def plan(
     digest, record = found_store.find_record(target)
     code, environment = record.code, _overrides.on_platform(record.environment, settings.platform)
     problems: list[Problem] = []
-    notes: list[str] = []
+    notes = _files.elsewhere(record)
 
     report(Step(message="reading what the run used"))
     served = _served(record, model) if kind == "service" else None

@@ -31,6 +31,7 @@ from mlrepro_nb.model._code import (
 )
 from mlrepro_nb.model._data import (
     DataAccess,
+    DataVersion,
     DvcPointer,
 )
 from mlrepro_nb.model._documents import (
@@ -117,6 +118,7 @@ __all__ = [
     "Cuda",
     "D",
     "DataAccess",
+    "DataVersion",
     "Distribution",
     "Document",
     "DvcPointer",

@@ -101,12 +101,16 @@ class ModuleVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalModule(msgspec.Struct, frozen=True, kw_only=True):
-    """A module that was imported from the project, not from a distribution."""
+    """A module of the user's own, not of a distribution."""
 
     name: str
     path: str
+    """In the project; absolute where it was imported from elsewhere."""
     digest: str
     """Of what ran last: a file that was edited but not loaded again changes nothing."""
+    kept: str | None = None
+    """Digest of the blob that holds its source, secrets masked, where it is not in the project:
+    of what is, git and the diff tell."""
     versions: tuple[ModuleVersion, ...] = ()
     """What it held when, oldest first, if it was loaded again with other content."""
 

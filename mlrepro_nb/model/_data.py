@@ -19,6 +19,14 @@ class DvcPointer(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["out", "dep", "param", "metric", "plot"] = "out"
 
 
+class DataVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file held from an execution on."""
+
+    digest: str
+    execution: int | None = None
+    """`ExecutedCell.order` of the first execution that read it so."""
+
+
 class DataAccess(msgspec.Struct, frozen=True, kw_only=True):
     """A file, folder, table or URL that the run read or wrote.
 
@@ -34,6 +42,9 @@ class DataAccess(msgspec.Struct, frozen=True, kw_only=True):
     """Where the path leads through links, or the other name of a hard link, if that is not it."""
     digest: str | None = None
     """``blake3:…``; None for what cannot be hashed: a URL, a file gone before it could be read."""
+    versions: tuple[DataVersion, ...] = ()
+    """What it held when, oldest first, if it was read again with other content. `digest` is what it
+    held before the run itself wrote to it; if others did, what it held last."""
     md5: str | None = None
     size: int | None = None
     files: int | None = None

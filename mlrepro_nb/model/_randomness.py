@@ -37,6 +37,10 @@ class GeneratorUse(msgspec.Struct, frozen=True, kw_only=True):
     outside: bool = False
     """Whether it was drawn from between this execution and the one before: by a thread, a
     widget's callback."""
+    worker: bool = False
+    """Whether child processes drew, each from its own; `before` and `after` are empty then, and
+    `seeded` is whether it was so in all of them. Which task draws what is up to who comes first,
+    where a worker goes on with the state that it was forked with."""
 
 
 class Entropy(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,8 @@ class Entropy(msgspec.Struct, frozen=True, kw_only=True):
     asked for itself, which may be a key."""
     outside: bool = False
     """Whether it was drawn between this execution and the one before."""
+    worker: bool = False
+    """Whether child processes drew it."""
     cell: int | None = None
     execution: int | None = None
 

@@ -296,14 +296,19 @@ def _under_conditions(
     return go
 
 
+@functools.cache
+def elsewhere() -> Path:
+    """Return where this process leaves executed copies of notebooks that have no store."""
+    return Path(tempfile.mkdtemp(prefix="mlrepro-executed-"))
+
+
 def _write(first: Rerun, found: Reference, output: Path | None) -> Path:
     """Write the executed copy, whole or not at all."""
     import nbformat
 
     if output is None:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-        folder = found.store.root / "executed" if found.store else Path(tempfile.mkdtemp(
-            prefix="mlrepro-executed-"))  # fmt: skip
+        folder = found.store.root / "executed" if found.store else elsewhere()
         folder.mkdir(parents=True, exist_ok=True)
         output = folder / f"{found.path.stem}-{stamp}-{os.urandom(3).hex()}.ipynb"
     text = nbformat.writes(_plain(first.nb)) + "\n"

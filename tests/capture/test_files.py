@@ -75,6 +75,11 @@ WRITES = {
     "duckdb copy": ("import duckdb; duckdb.sql(\"copy (select 1) to 'o3.parquet'\")", "o3.parquet"),
     "atomic": ("import os; open('tmp1', 'w').write('x'); os.replace('tmp1', 'o4.txt')", "o4.txt"),
     "writefile": ("%%writefile o5.txt\nhello", "o5.txt"),
+    "source": ("%%writefile o6.py\nx = 1", "o6.py"),
+    "imported source": ("open('o7.py', 'w').write('y = 2'); import o7", "o7.py"),
+    "source in a child": ("import os\nif (p := os.fork()) == 0:\n    open('o8.py', 'w').write('x'); os._exit(0)\nos.waitpid(p, 0)", "o8.py"),
+    "renamed source": ("import os; open('tmp2', 'w').write('x'); os.replace('tmp2', 'o9.py')", "o9.py"),
+    "a program's source": ("!echo 'z = 3' > o10.py", "o10.py"),
 }  # fmt: skip
 
 
@@ -151,6 +156,119 @@ def test_a_file_that_is_read_and_then_overwritten_keeps_the_digest_that_was_read
     assert (read.access, read.digest) == ("read", before)
     assert (wrote.access, wrote.digest) == ("write", _identity(repository / "d.csv"))
     assert read.digest != wrote.digest
+
+
+def test_each_execution_that_read_a_file_has_what_it_read(
+    kernel: Callable, repository: Path
+) -> None:
+    identities = {}
+    for name in ("own", "others", "back"):
+        (repository / name).write_text("1")
+    identities["1"] = _identity(repository / "own")
+    k = kernel()
+    k.run(LOAD)
+    read = "for name in ('own', 'others', 'back'): open(name).read()"
+    k.run(read)
+    k.run("open('own', 'w').write('2')")
+    identities["2"] = _identity(repository / "own")
+    (repository / "others").write_text("2")
+    (repository / "back").write_text("2")
+    k.run(read)
+    (repository / "back").write_text("1")
+    k.run(read)
+    found = {d.path: d for d in k.data() if d.access == "read"}
+    versions = {
+        name: [(v.digest, v.execution) for v in access.versions] for name, access in found.items()
+    }
+    one, two = identities["1"], identities["2"]
+    assert versions == {
+        "own": [(one, 1), (two, 3)], "others": [(one, 1), (two, 3)],
+        "back": [(one, 1), (two, 3), (one, 4)],
+    }  # fmt: skip
+    assert {a.executions for a in found.values()} == {(1, 3, 4)}
+    assert found["own"].digest == one  # what the run itself wrote is no input
+
+
+OVERWRITE = {
+    "sed": "!sed -i s/a/b/ d.csv",
+    "python": "import subprocess; subprocess.run(['sed', '-i', 's/a/b/', 'd.csv'])",
+    "system": "import os; os.system('sed -i s/a/b/ d.csv')",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", OVERWRITE.values(), ids=OVERWRITE.keys())
+def test_what_a_program_changes_in_place_is_an_input_as_it_was_if_that_is_known(
+    kernel: Callable, repository: Path, cell: str
+) -> None:
+    (repository / "d.csv").write_text("a,b\n", encoding="utf-8")
+    (repository / "e.csv").write_text("a,b\n", encoding="utf-8")
+    before = _identity(repository / "d.csv")
+    k = kernel()
+    k.run(LOAD)
+    k.run("import time; time.sleep(2.5); open('d.csv').read()")
+    k.run("time.sleep(0.5)")  # it is hashed meanwhile
+    k.run(cell)
+    k.run(cell.replace("d.csv", "e.csv"))
+    k.close()
+    record = k.record()
+    found = [(d.path, d.access, d.digest, d.orders) for d in record.data]
+    assert found == [
+        ("d.csv", "read", before, (1, 3)),
+        ("d.csv", "write", _identity(repository / "d.csv"), (3,)),
+        ("e.csv", "write", _identity(repository / "e.csv"), (4,)),
+    ]
+    told = [gap for gap in record.lineage.gaps if "what it held before is not known" in gap]
+    assert [("e.csv" in gap, "d.csv" in gap) for gap in told] == [(True, False)]
+
+
+def test_a_program_that_only_moves_a_file_has_read_nothing(
+    kernel: Callable, repository: Path
+) -> None:
+    for name in ("old.csv", "new.csv"):
+        (repository / name).write_text(name, encoding="utf-8")
+    k = kernel()
+    k.run(LOAD)
+    k.run("!mv new.csv old.csv")
+    assert [(d.path, d.access) for d in k.data()] == [("old.csv", "write")]
+    assert not [gap for gap in k.record().lineage.gaps if "is not known" in gap]
+
+
+def test_what_a_program_replaces_is_no_input_and_what_it_may_have_read_a_gap(
+    kernel: Callable, repository: Path
+) -> None:
+    for name in ("a.csv", "b.csv", "c.csv", "d.csv"):
+        (repository / name).write_text("b\na\n", encoding="utf-8")
+    k = kernel()
+    k.run(LOAD)
+    k.run("!sort a.csv > b.csv")
+    k.run("!sort c.csv -o c.csv; echo 1 >> d.csv")
+    found = sorted((d.path, d.access) for d in k.data())
+    assert found == [("a.csv", "read"), ("b.csv", "write"), ("c.csv", "write"), ("d.csv", "write")]
+    gaps = [gap for gap in k.record().lineage.gaps if "may have read" in gap]
+    assert len(gaps) == 1, gaps
+    assert "c.csv" in gaps[0]
+
+
+def test_a_file_of_secrets_is_named_and_nothing_of_what_it_holds(
+    kernel: Callable, repository: Path
+) -> None:
+    secret = b"TOKEN=hunter2\n"
+    (repository / ".env").write_bytes(secret)
+    k = kernel()
+    k.run(LOAD)
+    said = k.run("from dotenv import load_dotenv\nload_dotenv()\nimport os\n'TOKEN' in os.environ")
+    assert said["text"] == "True"
+    k.run("open('.env', 'a').write('PIN=1234\\n')")  # an input that is overwritten is kept else
+    k.run("!sed -i s/hunter/gather/ .env")
+    found = k.data()
+    assert [(d.path, d.access, d.digest, d.md5, d.kept) for d in found] == [
+        (f"{repository}/.env", "read", None, None, None),
+        (".env", "write", None, None, None),
+    ]  # fmt: skip
+    assert found[0].size == len((repository / ".env").read_bytes())
+    kept = [path.read_bytes() for path in (repository / ".mlrepro").rglob("*") if path.is_file()]
+    digest = blake3(secret).hexdigest().encode()
+    assert not [held for held in kept if secret in held or digest in held]
 
 
 def test_a_database_that_is_only_read_is_not_written(kernel: Callable, repository: Path) -> None:

@@ -113,6 +113,24 @@ def test_a_module_of_a_package_has_its_own_entry_and_a_broken_one_too(
     assert found["pkg.part"].path == "pkg/part.py"
 
 
+def test_a_module_from_elsewhere_is_told_and_its_source_kept(live: Any, repository: Path) -> None:
+    elsewhere = repository.parent / "lib"
+    (elsewhere / "tools").mkdir(parents=True)
+    (elsewhere / "helper.py").write_text("y = 2\n")
+    (elsewhere / "tools" / "__init__.py").write_text("from .deep import z\n")
+    (elsewhere / "tools" / "deep.py").write_text("z = 3\n")
+    live.run(f"import sys; sys.path.insert(0, {str(elsewhere)!r})")
+    live.run("import helper, tools, own")
+    found = modules(live)
+    assert {name: module.path for name, module in found.items()} == {
+        "helper": f"{elsewhere}/helper.py", "tools": f"{elsewhere}/tools/__init__.py",
+        "tools.deep": f"{elsewhere}/tools/deep.py", "own": "own.py",
+    }  # fmt: skip
+    assert found["helper"].digest == digest("y = 2\n")
+    assert live.store().blobs.get(found["helper"].kept) == b"y = 2\n"
+    assert found["own"].kept is None  # git and the diff tell
+
+
 def test_our_own_sources_are_no_modules_of_the_project(live: Any) -> None:
     live.run("import own")
     assert set(modules(live)) == {"own"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrepro_nb.capture.data.programs import commands, is_pool, reading
+from mlrepro_nb.capture.data.programs import commands, is_pool, named, reading
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,13 @@ def test_of_a_script_the_commands_that_may_read_are_left(
 ) -> None:
     assert reading(["/bin/sh", "-c", script]) == found
     assert reading(["bash", "-lc", script]) == found
+
+
+def test_what_a_program_is_given_is_told_from_what_it_makes() -> None:
+    script = "sed -i s/a/b/ a.csv; sort < b.csv > c.csv 2>d.log; echo x >> e.log; x=$(wc 'f g')"
+    found = named(reading(["sh", "-c", script]))
+    assert {"a.csv", "b.csv", "f g"} <= set(found)
+    assert not {"c.csv", "d.log", "e.log", "<", ">", ">>"} & set(found)
 
 
 def test_a_compiler_counts_only_if_the_cell_itself_starts_it() -> None:

@@ -306,8 +306,99 @@ def test_draws_in_threads_and_forked_children(told: Callable) -> None:
         "with multiprocessing.get_context('fork').Pool(2) as pool: pool.map(seeded, range(2))",
     )
     assert t.entropy(2)["numpy.random"].replayable
-    assert not t.entropy(3)["a forked process"].replayable
+    assert t.entropy(3)["numpy.random"].worker
+    assert not t.entropy(3)["numpy.random"].replayable
     assert t.verdict(4) == "none"
+
+
+DRAWS = """
+import os, random
+import numpy as np
+def python(n): return random.random()
+def array(n): return np.random.rand()
+def fresh(n): return np.random.default_rng().random()
+def system(n): return os.urandom(4)
+def seeded(n): random.seed(n); np.random.seed(n); return random.random() + np.random.rand()
+def none(n): random.seed(n); return n + 1
+"""
+
+POOLS = {
+    "fork": "import multiprocessing as m\ndef run(f):\n"
+    "  with m.get_context('fork').Pool(2) as pool: pool.map(f, range(4))",
+    "spawn": "import multiprocessing as m\ndef run(f):\n"
+    "  with m.get_context('spawn').Pool(2) as pool: pool.map(f, range(4))",
+    "forkserver": "import multiprocessing as m\ndef run(f):\n"
+    "  with m.get_context('forkserver').Pool(2) as pool: pool.map(f, range(4))",
+    "executor": "from concurrent.futures import ProcessPoolExecutor as P\ndef run(f):\n"
+    "  with P(2) as pool: list(pool.map(f, range(4)))",
+    "loky": "from joblib import Parallel, delayed\n"
+    "def run(f): Parallel(2)(delayed(f)(n) for n in range(4))",
+    "joblib": "from joblib import Parallel, delayed\n"
+    "def run(f): Parallel(2, backend='multiprocessing')(delayed(f)(n) for n in range(4))",
+    "process": "import multiprocessing as m\ndef run(f):\n"
+    "  p = m.get_context('fork').Process(target=f, args=(1,)); p.start(); p.join()",
+    "spawned process": "import multiprocessing as m\ndef run(f):\n"
+    "  p = m.get_context('spawn').Process(target=f, args=(1,)); p.start(); p.join()",
+    "os.fork": "import os\ndef run(f):\n"
+    "  if not (p := os.fork()):\n    f(1)\n    os._exit(0)\n  os.waitpid(p, 0)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS.keys())
+def test_what_workers_draw_is_their_cells_doing(
+    told: Callable, repository: Path, pool: str
+) -> None:
+    (repository / "draws.py").write_text(DRAWS)
+    names = ("python", "array", "fresh", "system", "seeded", "none")
+    t = told(f"import draws\n{pool}", *(f"run(draws.{name})" for name in names))
+    assert [t.verdict(order) for order in range(2, 8)] == [
+        "unseeded", "unseeded", "unseeded", "unseeded", "seeded", "none"
+    ]  # fmt: skip
+    used = [{(u.generator, u.seeded, u.worker) for u in t.uses(order)} for order in range(2, 8)]
+    assert used == [
+        {("random", False, True)}, {("numpy", False, True)}, set(), set(),
+        {("random", True, True), ("numpy", True, True)}, set(),
+    ]  # fmt: skip
+    assert t.entropy(4)["numpy.random"].worker
+    assert t.entropy(5)["os.urandom"].worker
+    assert (t.record.lineage.capture, t.record.lineage.gaps) == ("complete", ())
+
+
+def test_a_forked_worker_goes_on_with_numpys_state_and_begins_pythons_anew(
+    told: Callable, repository: Path
+) -> None:
+    (repository / "draws.py").write_text(DRAWS)
+    t = told(
+        f"import draws, random, numpy as np\n{POOLS['fork']}\nrandom.seed(1); np.random.seed(1)",
+        "run(draws.array)",
+        "run(draws.python)",
+    )
+    assert (t.used(2), t.used(3)) == ({"numpy": True}, {"random": False})
+
+
+def test_workers_that_stay_tell_each_cell_what_it_had_them_draw(
+    told: Callable, repository: Path
+) -> None:
+    (repository / "draws.py").write_text(DRAWS)
+    t = told(
+        "import draws\nfrom joblib import Parallel, delayed\n"
+        "def run(f): Parallel(2)(delayed(f)(n) for n in range(50))",
+        *["run(draws.python)", "run(abs)"] * 3,
+    )
+    assert [t.verdict(order) for order in range(2, 8)] == ["unseeded", "none"] * 3
+
+
+def test_a_worker_that_cannot_tell_what_it_draws_says_so(told: Callable) -> None:
+    t = told(
+        "import multiprocessing as m, os, sys\nopen('python', 'w').write(\n"
+        "  f'#!/bin/sh\\nPYTHONPATH=$PWD/without exec {sys.executable} \"$@\"\\n')\n"
+        "os.chmod('python', 0o755); os.makedirs('without/mlrepro_nb')\n"
+        "_ = open('without/mlrepro_nb/__init__.py', 'w').write('raise ImportError')",
+        "spawn = m.get_context('spawn'); spawn.set_executable('./python')\n"
+        "with spawn.Pool(1) as pool: pool.map(abs, [1])",
+    )
+    assert t.record.lineage.capture == "partial"
+    assert any("worker process" in gap for gap in t.record.lineage.gaps), t.record.lineage.gaps
 
 
 def test_what_is_drawn_between_two_cells_is_not_the_next_cells(kernel: Callable) -> None:

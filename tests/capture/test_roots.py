@@ -141,6 +141,19 @@ def test_files_of_editors_and_version_control_are_not_blamed_on_a_cell(
     assert not [gap for gap in record.lineage.gaps if "inotify" in gap]
 
 
+def test_a_source_that_is_saved_while_a_cell_runs_is_not_the_cells(
+    kernel: Callable, repository: Path
+) -> None:
+    k = kernel()
+    k.run(LOAD)
+    k.send("import time; open('started', 'w').close(); time.sleep(1)")
+    while not (repository / "started").exists():
+        time.sleep(0.01)
+    (repository / "edited.py").write_text("x = 1\n")
+    k.run("1")
+    assert [(d.path, d.access) for d in k.data()] == [("started", "write")]
+
+
 def test_what_git_reads_for_a_verb_of_ours_is_no_cells(kernel: Callable, repository: Path) -> None:
     for name in ("a.csv", "b.csv", "c.csv"):
         (repository / name).write_text("x\n1\n")

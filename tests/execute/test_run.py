@@ -116,6 +116,22 @@ def test_a_recorded_kernel_answers_before_it_stops_its_output(tmp_path):
     assert (tmp_path / "went by itself").exists()
 
 
+def test_a_kernel_that_hangs_when_it_is_to_go_does_not_keep_us(tmp_path):
+    began = time.monotonic()
+    run(notebook("import atexit, time; _ = atexit.register(time.sleep, 300)"), cwd=tmp_path)
+    assert time.monotonic() - began < 30
+
+
+def test_a_kernel_that_still_works_when_it_is_to_go_is_waited_for(tmp_path):
+    work = (
+        "import atexit, time\ndef work():\n"
+        "  until = time.time() + 13\n  while time.time() < until: sum(range(10**5))\n"
+        "  open('worked', 'w').close()\n_ = atexit.register(work)"
+    )
+    run(notebook(work), cwd=tmp_path)
+    assert (tmp_path / "worked").exists()
+
+
 def test_children_are_not_left_behind(tmp_path):
     source = (
         "import subprocess\nfor new in (False, True):\n"

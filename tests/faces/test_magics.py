@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -187,3 +188,13 @@ def test_a_kernel_that_shuts_down_does_not_wait_for_the_dead() -> None:
         living.kill()
         living.wait()
         dead.wait()
+
+
+def test_a_kernel_that_may_open_no_more_files_can_when_it_ends() -> None:
+    code = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))\n"
+        "from mlrepro_nb.faces import magics\nfiles = []\n"
+        "try:\n  while True: files.append(open('/dev/null'))\nexcept OSError: pass\n"
+        "magics._spare_handles()\nopen('/dev/null').close()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

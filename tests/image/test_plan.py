@@ -14,7 +14,7 @@ from mlrepro_nb.connect import docker, registry, uv
 from mlrepro_nb.errors import MlreproError, NotFoundError, ToolError, UsageError
 from mlrepro_nb.image._context import context, fill
 from mlrepro_nb.image.data import SMALL
-from mlrepro_nb.model import DataAccess, Model, Record
+from mlrepro_nb.model import DataAccess, LocalModule, Model, Record
 from mlrepro_nb.store import Store
 from tests.conftest import git
 from tests.image.conftest import blake, notebook, put
@@ -154,6 +154,32 @@ def test_data_outside_the_project_is_mounted_never_copied(recorded: Recorded) ->
     assert [m.where for m in made.mounts] == ["/etc/passwd", None]
     assert any("move it into the project" in note for note in made.notes)
     assert not made.layer("data")
+
+
+def test_a_file_of_secrets_is_mounted_never_copied(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    (folder / ".env").write_text("TOKEN=hunter2\n")
+    put(folder, store, data=(DataAccess(path=".env", repo_path=".env", access="read", size=14),))
+    made = plan(bake_data=True)
+    assert [m.where for m in made.mounts] == ["/data/.env"]
+    assert not made.layer("data")
+
+
+def test_a_module_from_outside_the_project_is_told_never_copied(recorded: Recorded) -> None:
+    folder, store, record = recorded
+    modules = (
+        LocalModule(name="helper", path="/elsewhere/helper.py", digest=blake(b"")),
+        LocalModule(name="numpy.extra", path="/src/numpy/extra.py", digest=blake(b"")),  # editable
+    )
+    code = msgspec.structs.replace(record.code, modules=(*record.code.modules, *modules))
+    numpy, *others = sorted(record.environment.distributions, key=lambda d: d.name != "numpy")
+    distributions = (msgspec.structs.replace(numpy, modules=("numpy",)), *others)
+    environment = msgspec.structs.replace(record.environment, distributions=distributions)
+    put(folder, store, code=code, environment=environment)
+    made = plan()
+    (note,) = [note for note in made.notes if "outside of the project" in note]
+    assert note.startswith("/elsewhere/helper.py: ")
+    assert {f.path for f in made.layer("code")} == {"train.ipynb", "helpers/scale.py"}
 
 
 def test_a_record_that_names_a_path_outside_is_refused(recorded: Recorded) -> None:

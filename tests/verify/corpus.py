@@ -378,6 +378,16 @@ def build() -> list[Fault]:
         cells = [IMPORTS, read, f"print(round({shown}.mean(), 3))"]
         add(f"deleted-definition/{name}", cells, ("deleted-definition", 2),
             ran=[(0, cells[0]), (1, cells[1]), (None, ratio), (2, cells[2])])  # fmt: skip
+    cells = ["import os\nfrom dotenv import load_dotenv\n_ = load_dotenv('.env')",
+             "print(len(os.environ['PLACE']))"]  # fmt: skip
+    add(
+        "changed-data/of-secrets",
+        cells,
+        ("changed-data", 0),
+        recorded=True,
+        files={".env": "PLACE=here\n"},
+        after={".env": "PLACE=elsewhere\n"},
+    )
     add("changed-data/column-gone", [IMPORTS, read, "print(df.mass.mean())"], ("changed-data", 1),
         after={"penguins.csv": "species,bill,weight\nadelie,39,3000\n"})  # fmt: skip
 
@@ -396,6 +406,12 @@ def build() -> list[Fault]:
     add("local-edit/module-of-a-package", cells, ("local-edit", 0),
         files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
         after={"spreading/stats.py": spread.format("2")})  # fmt: skip
+    outside = [
+        "import sys\nsys.path.insert(0, '../lib')\nimport afar",
+        "print(afar.spread([3, 9]))",
+    ]
+    add("local-edit/outside-of-the-project", outside, ("local-edit", 0), recorded=True,
+        files={"../lib/afar.py": spread.format("1")}, after={"../lib/afar.py": spread.format("2")})  # fmt: skip
     add("local-edit/of-a-package-recorded", cells, ("local-edit", 0), recorded=True,
         files={"spreading/__init__.py": "from .stats import spread\n", "spreading/stats.py": spread.format("min(x)")},
         after={"spreading/stats.py": spread.format("2")})  # fmt: skip
@@ -472,6 +488,15 @@ def build() -> list[Fault]:
     add("unseeded-randomness/split", cells, ("unseeded-randomness", 2))
     cells = [IMPORTS, "df = pd.read_csv('penguins.csv')", "df.sample(3)"]
     add("unseeded-randomness/sample-recorded", cells, ("unseeded-randomness", 2), recorded=True)
+
+    drawing = "import random\ndef draw(_): return random.random()\n"
+    cells = [
+        "from concurrent.futures import ProcessPoolExecutor\nfrom drawing import draw",
+        "with ProcessPoolExecutor(2) as pool: x = sum(pool.map(draw, range(4)))",
+        "print(x)",
+    ]
+    add("unseeded-randomness/worker", cells, ("unseeded-randomness", 1),
+        files={"drawing.py": drawing})  # fmt: skip
 
     # Runs agree nearly always, and no hand was at it.
     cells = ["import numpy as np", "rare = np.random.rand() > 0.999", "print('rare:', bool(rare))"]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import nbformat
 import nbformat.v4 as v4
@@ -18,6 +19,7 @@ from mlrepro_nb.model import REPRODUCED, Record, Verification
 from mlrepro_nb.record import record
 from mlrepro_nb.store import Store
 from mlrepro_nb.verify import verify, verify_and_repair
+from mlrepro_nb.verify._verify import elsewhere
 
 
 def write(path, *cells, executed=True):
@@ -98,6 +100,17 @@ def test_a_kernel_that_is_not_installed_is_a_verdict(folder, name, language, ver
     assert [(c.kind, c.cell, c.subject) for c in found.causes] == [(kind, None, name)]
     assert ("--kernel python3" in found.causes[0].fix) == (language == "python")
     assert [c.verdict for c in found.cells] == ["failed"]
+
+
+def test_only_the_executed_copies_that_are_told_stay(folder):
+    there = set(elsewhere().iterdir())
+    found = verify(write(folder / "a.ipynb", ("print(1)", "1\n")))
+    draws = ("print(random.random())", "0.5\n")
+    repaired = verify_and_repair(write(folder / "b.ipynb", ("import random", ""), draws))
+    assert "outputs" in [edit.action for edit in repaired.edits]  # so it ran once more
+    told = {found.executed, repaired.before.executed, repaired.after.executed} - {None}
+    assert {str(path) for path in set(elsewhere().iterdir()) - there} == told
+    assert {Path(path).parent for path in told} == {elsewhere()}
 
 
 def test_another_kernel_may_be_named_for_one_that_is_not_installed(folder):

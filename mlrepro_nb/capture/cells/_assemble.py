@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,6 +62,7 @@ def with_state(
 ) -> tuple[ExecutedCell, ...]:
     """Return the executions with what they did to the notebook's names and to the process."""
     state, found = _State(), []
+    modules: Set[str] = frozenset()
     read: dict[str, Cell] = {}
     between = {change.get("before"): change for change in told.outside}
     showing = {
@@ -86,6 +87,7 @@ def with_state(
             state.unbind(name)
         for name in defines:
             state.bind(name, execution.order, cell.deferred)
+        modules = (modules - defines) | cell.modules
         if execution.order in showing:
             state.results.append(execution.order)
         if execution.execution_count is not None:
@@ -97,7 +99,7 @@ def with_state(
                 in_file=cells.in_file(execution.order),
                 defines=tuple(sorted(defines)),
                 deletes=tuple(sorted(deletes)),
-                mutates=tuple(sorted(cell.mutates - defines)),
+                mutates=tuple(sorted(cell.knowing(modules).mutates - defines)),
                 uses=uses,
                 effects=_effects(told, execution.order, cell, root),
             )

@@ -14,12 +14,12 @@ import msgspec
 from mlrepro_nb.capture.data import trees
 from mlrepro_nb.capture.data._folding import Folded, fold
 from mlrepro_nb.capture.data._rows import with_rows
-from mlrepro_nb.capture.data.hashing import DigestCache, hash_files
-from mlrepro_nb.capture.data.paths import relative
+from mlrepro_nb.capture.data.hashing import DigestCache, hash_files, regular
+from mlrepro_nb.capture.data.paths import is_secret, relative
 from mlrepro_nb.capture.data.readers.versions import of_url
 from mlrepro_nb.connect import dvc, git
 from mlrepro_nb.errors import MlreproError
-from mlrepro_nb.model import DataAccess
+from mlrepro_nb.model import DataAccess, DataVersion
 
 if TYPE_CHECKING:
     from mlrepro_nb.capture.cells._match import Cells
@@ -189,7 +189,10 @@ def _with_digests(uses: list[_Use], told: Told, cache: DigestCache | None) -> li
                 use.known = digests[name, use.access]
                 break
         else:
-            if use.absolute:
+            if use.absolute and is_secret(use.absolute):
+                status = regular(use.absolute)
+                use.known = {"size": status.st_size} if status is not None else {}
+            elif use.absolute:
                 late[dvc.is_tracked(use.absolute)].append(use)
     after: list[str] = []
     gone: set[int] = set()
@@ -218,8 +221,11 @@ def _digests(told: Told) -> dict[tuple[str, str], dict[str, Any]]:
     """
     written: set[str] = set()
     found: dict[tuple[str, str], dict[str, Any]] = {}
+    reads: dict[str, list[dict[str, Any]]] = {}
     for file in told.files:
         key = (file["absolute"], file["access"])
+        if file["access"] == "read":
+            reads.setdefault(file["absolute"], []).append(file)
         if file["access"] == "write":
             written.add(file["absolute"])
         elif key in found:
@@ -231,7 +237,19 @@ def _digests(told: Told) -> dict[tuple[str, str], dict[str, Any]]:
                 f"{Path(file['absolute']).name} was changed by another program while it was in use."
             )
         found[key] = file
+    for absolute, some in reads.items():
+        found[absolute, "read"] = {**found[absolute, "read"], "reads": some}
     return found
+
+
+def _versions(reads: Iterable[dict[str, Any]]) -> tuple[DataVersion, ...]:
+    """Return what a file held when it was read, if that changed."""
+    found: list[DataVersion] = []
+    orders = ((-1 if (order := read.get("order")) is None else order, read) for read in reads)
+    for order, read in sorted(orders, key=lambda pair: pair[0]):
+        if not found or found[-1].digest != read["digest"]:
+            found.append(DataVersion(digest=read["digest"], execution=None if order < 0 else order))
+    return tuple(found) if len(found) > 1 else ()
 
 
 # --- entries
@@ -246,6 +264,7 @@ def _file(
         repo_path=use.repo_path,
         real=aliases.real(use) if use.absolute else None,
         digest=use.known.get("digest"),
+        versions=_versions(use.known.get("reads", ())),
         md5=use.known.get("md5"),
         size=use.known.get("size"),
         kept=use.known.get("kept"),

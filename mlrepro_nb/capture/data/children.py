@@ -1,9 +1,10 @@
-"""What child processes of the kernel open: they say so themselves.
+"""What child processes of the kernel open, and draw: they say so themselves.
 
 A forked child inherits the audit hook and the wrapped readers; a worker of
-multiprocessing or loky that is a new interpreter is given both when it starts.
-They write a line for each file into memory that all of them share (a memfd),
-before they open it. The kernel reads the lines at the end of each cell.
+multiprocessing or loky that is a new interpreter is given both when it starts
+(`spawned`). They write a line for each file into memory that all of them share (a
+memfd), before they open it, and one for each generator before they send what came of
+it (`randomness.workers`). The kernel reads the lines at the end of each cell.
 """
 
 # Paths stay strings here: this runs for every file that a child opens.
@@ -14,6 +15,7 @@ import contextlib
 import fcntl
 import functools
 import json
+import mmap
 import os
 import sys
 from types import ModuleType
@@ -22,6 +24,7 @@ from typing import Any, Literal
 from mlrepro_nb.capture.data import audit
 from mlrepro_nb.capture.data.audit import Access, as_path, by_library, by_machinery
 from mlrepro_nb.capture.data.hashing import regular, signature
+from mlrepro_nb.capture.data.held import held
 from mlrepro_nb.capture.data.paths import is_ignored
 from mlrepro_nb.capture.data.programs import is_pool, reading
 from mlrepro_nb.capture.data.readers import ReaderWatch
@@ -34,6 +37,8 @@ _SPAWNS = ("multiprocessing.spawn", "multiprocess.spawn", "joblib.externals.loky
 """Modules that say what a new interpreter is told first."""
 
 _CHUNK = 1 << 20
+_HEAD = 8
+"""Bytes at the memory's beginning that count how often the kernel has collected something."""
 
 
 class ChildrenWatch(Watch):
@@ -51,8 +56,10 @@ class ChildrenWatch(Watch):
         self._files = files
         self._handle = -1
         self._identity = (0, 0)
-        self._read = 0
+        self._turns: Any = None
+        self._read = _HEAD
         self._rest = b""
+        self._drawn: dict[tuple[str, bool | None], None] = {}
         self._wrappers = Wrappers()
         self._hook = ImportHook(dict.fromkeys(_SPAWNS, self._wrap))
 
@@ -61,10 +68,14 @@ class ChildrenWatch(Watch):
         if not hasattr(os, "memfd_create"):
             return
         self._handle = os.memfd_create("mlrepro-children")
+        os.ftruncate(self._handle, _HEAD)
+        self._turns = mmap.mmap(self._handle, _HEAD)
         _append(self._handle)
         self._identity = _identity(self._handle)
         channel = f"/proc/{os.getpid()}/fd/{self._handle}"
-        audit.after_fork(functools.partial(Reporter, self._handle, self._identity, channel))
+        audit.after_fork(
+            functools.partial(Reporter, self._handle, self._identity, channel, self._turns)
+        )
         self._files.children = self
         self._hook.start()
 
@@ -92,6 +103,16 @@ class ChildrenWatch(Watch):
             for line in lines:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     self._take(json.loads(line))
+        turn = int.from_bytes(self._turns[:_HEAD], "little") + 1
+        self._turns[:_HEAD] = turn.to_bytes(_HEAD, "little")
+
+    def drawn(self) -> list[tuple[str, bool | None]]:
+        """Return what was drawn from, as far as it was collected since the last time.
+
+        A generator with whether it was seeded, or a source of entropy with None.
+        """
+        found, self._drawn = self._drawn, {}
+        return list(found)
 
     def _take(self, told: dict[str, Any]) -> None:
         kind = told["kind"]
@@ -106,7 +127,9 @@ class ChildrenWatch(Watch):
         elif kind == "removed":
             self._files.removed(told["absolute"])
         elif kind == "started":
-            self._files.program(told["commands"])
+            self._files.program(told["commands"], told["held"])
+        elif kind == "drew":
+            self._drawn[told["source"], told["seeded"]] = None
         elif kind == "gap":
             self._files.gap(told["text"])
 
@@ -130,25 +153,34 @@ class _Beginning:
         self.channel = channel
 
     def __reduce__(self) -> tuple[Any, ...]:
-        source = (
-            "try:\n"
-            "    from mlrepro_nb.capture.data.children import begin\n"
-            f"    begin({self.channel!r}, {sys.version_info[:2]!r})\n"
-            "except Exception:\n"
-            "    pass\n"
-        )
-        return exec, (source, {})
+        return exec, (_BEGIN.format(channel=self.channel, version=sys.version_info[:2]), {})
 
 
-def begin(channel: str, version: tuple[int, int]) -> None:
+_BEGIN = """
+try:
+    from mlrepro_nb.capture.spawned import begin
+    begin({channel!r}, {version!r})
+except Exception as error:
+    try:
+        import json
+        text = "What a worker process reads, writes and draws is not known: "
+        text += f"{{type(error).__name__}}: {{error}}"
+        with open({channel!r}, "ab") as told:
+            told.write(json.dumps({{"kind": "gap", "text": text}}).encode() + b"\\n")
+    except Exception:
+        pass
+"""
+
+
+def begin(channel: str) -> Reporter:
     """In a new interpreter: report what it opens from now on."""
-    if sys.version_info[:2] != version:
-        return
-    handle = os.open(channel, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    identity = _identity(handle)
-    audit.after_fork(functools.partial(Reporter, handle, identity, channel))
-    audit.attach(Reporter(handle, identity, channel))
+    handle = os.open(channel, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    make = functools.partial(Reporter, handle, _identity(handle), channel, mmap.mmap(handle, _HEAD))
+    audit.after_fork(make)
+    reporter = make()
+    audit.attach(reporter)
     ReaderWatch().start()
+    return reporter
 
 
 class Reporter:
@@ -163,13 +195,19 @@ class Reporter:
         file of its own under the number.
     channel : str
         Path by which it can be opened anew then.
+    turns : mmap
+        Its beginning, which changes whenever the kernel has collected what was told: a worker
+        may stay for many cells, and each must hear what it had it do.
     """
 
-    def __init__(self, handle: int, identity: tuple[int, int], channel: str) -> None:
+    def __init__(
+        self, handle: int, identity: tuple[int, int], channel: str, turns: mmap.mmap
+    ) -> None:
         self._identity = identity
         self._handle = handle
         self._channel = channel
-        self._seen: set[tuple[str, str]] = set()
+        self._turns, self._turn = turns, b""
+        self._seen: set[tuple[str, str | bool | None]] = set()
 
     def note(self, given: Any, access: Access, layer: str) -> None:
         """Report a path that is about to be opened."""
@@ -177,10 +215,7 @@ class Reporter:
         if path is None:
             return
         absolute = os.path.abspath(path)
-        if (absolute, access) in self._seen:
-            return
-        self._seen.add((absolute, access))
-        if is_ignored(absolute) or by_machinery():
+        if not self._is_new((absolute, access)) or is_ignored(absolute, access) or by_machinery():
             return
         status = regular(absolute) if access == "both" else None
         self._tell(
@@ -206,7 +241,7 @@ class Reporter:
         if by_machinery() or is_pool(argv):
             return
         if found := reading(argv, by_library=by_library()):
-            self._tell(kind="started", commands=found)
+            self._tell(kind="started", commands=found, held=held(found))
 
     def entered(self, folder: str) -> None:
         """Do nothing: the kernel's working folder is another."""
@@ -218,9 +253,23 @@ class Reporter:
             text=f"Watching files in a child process failed once: {type(error).__name__}: {error}",
         )
 
+    def drew(self, source: str, seeded: bool | None) -> None:  # noqa: FBT001
+        """Report that a generator was drawn from, or, with None, entropy."""
+        if self._is_new((source, seeded)):
+            self._tell(kind="drew", source=source, seeded=seeded)
+
     def execution(self) -> int | None:
         """Return what is not None: a child has no cells, and always counts."""
         return 0
+
+    def _is_new(self, told: tuple[str, str | bool | None]) -> bool:
+        """Return whether the kernel has not been told of something since it last collected."""
+        if (turn := self._turns[:_HEAD]) != self._turn:
+            self._turn = turn
+            self._seen.clear()
+        new = told not in self._seen
+        self._seen.add(told)
+        return new
 
     def _tell(self, **told: Any) -> None:
         line = json.dumps(told).encode() + b"\n"
@@ -234,6 +283,12 @@ class Reporter:
                     os.write(handle, line)
             finally:
                 os.close(handle)
+
+
+def reporter() -> Reporter | None:
+    """In a forked child: return who tells the kernel, or None where nobody can."""
+    found = audit.target()
+    return found if isinstance(found, Reporter) else None
 
 
 def _identity(handle: int) -> tuple[int, int]:

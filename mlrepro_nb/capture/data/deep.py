@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlrepro_nb.capture.data.hashing import hash_file, regular
-from mlrepro_nb.capture.data.paths import is_ignored, printable
+from mlrepro_nb.capture.data.paths import is_ignored, is_secret, printable
 from mlrepro_nb.capture.data.strace import Opened, Trace
 from mlrepro_nb.capture.told import Event
 from mlrepro_nb.connect import dvc
@@ -47,7 +47,11 @@ def traced(trace: Trace, events: Iterable[Event]) -> Iterator[Event]:
     own = set(about.get("threads") or ())
     for opened in trace.opened.values():
         path = opened.absolute
-        if is_ignored(path) or (prefixes and path.startswith(prefixes)) or path in machinery:
+        if (
+            is_ignored(path, opened.access)
+            or (prefixes and path.startswith(prefixes))
+            or path in machinery
+        ):
             continue
         if all(trace.descends(thread, own) for thread in opened.threads):
             continue
@@ -72,7 +76,7 @@ def _unknown(opened: Opened, trace: Trace) -> Iterator[Event]:
     yield "opens", _opens(opened, printable(path))
     if opened.access == "read" and changed:
         yield "gap", {"text": f"{name} was changed after it was read: its digest is of later."}
-    found = hash_file(path, md5=dvc.is_tracked(path))
+    found = hash_file(path, md5=dvc.is_tracked(path)) if not is_secret(path) else None
     if found is not None:
         yield (
             "file",

@@ -16,6 +16,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import msgspec
@@ -32,7 +33,7 @@ from mlrepro_nb.capture.data.hashing import (
     regular,
     signature,
 )
-from mlrepro_nb.capture.data.paths import printable
+from mlrepro_nb.capture.data.paths import is_secret, printable
 from mlrepro_nb.capture.data.snapshot import clone, contents
 from mlrepro_nb.capture.watch import Recording
 from mlrepro_nb.capture.worker import Worker
@@ -124,6 +125,8 @@ class Digests:
 
     def was_read(self, absolute: str, order: int | None) -> None:
         """Note that a file is about to be read: its digest is wanted (see `ask`)."""
+        if is_secret(absolute):
+            return
         with self._lock:
             known = self._digests.get(absolute)
             if absolute in self._unhashed:
@@ -143,6 +146,20 @@ class Digests:
     def is_known(self, absolute: str) -> bool:
         """Return whether it is known, or will be, what the file held when it was read."""
         return absolute in self._digests or absolute in self._coming
+
+    def known(self, absolute: str, then: tuple[int, ...]) -> FileDigest | None:
+        """Return what a file held when it had a signature, if that was learnt."""
+        found = self._digests.get(absolute)
+        if found is not None and found.stat == then:
+            return found
+        status: Any = SimpleNamespace(
+            **dict(zip(("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"), then,
+                       strict=True))
+        )  # fmt: skip
+        (cached,) = self._cache.get_many([status]) if self._cache is not None else [None]
+        if cached is None:
+            return None
+        return FileDigest(digest=cached[0], md5=cached[1], size=status.st_size, stat=then)
 
     def was_scratch(self, absolute: str) -> None:
         """Forget that a file was read: it is not there (any more)."""
@@ -213,7 +230,7 @@ class Digests:
 
     def ask(self, absolute: str, access: str, order: int | None) -> None:
         """Have a file hashed in the thread, if that is still to be done."""
-        if access == "write" or absolute in self._unhashed:
+        if not is_secret(absolute) and (access == "write" or absolute in self._unhashed):
             self._put(_Ask(absolute=absolute, access=access, order=order))
 
     def settle(self, timeout: float) -> bool:
@@ -221,7 +238,7 @@ class Digests:
         with self._lock:
             for absolute, (order, last) in list(self._written.items()):
                 status = regular(absolute)
-                if status is not None and not _is_as(status, last):
+                if status is not None and not is_secret(absolute) and not _is_as(status, last):
                     self._put(_Ask(absolute=absolute, access="write", order=order))
         if self._idle.wait(timeout):
             return True

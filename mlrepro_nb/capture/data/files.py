@@ -28,6 +28,7 @@ from mlrepro_nb.capture.data.audit import (
 )
 from mlrepro_nb.capture.data.digests import Digests, Keep
 from mlrepro_nb.capture.data.hashing import DigestCache, regular, signature
+from mlrepro_nb.capture.data.held import Held, held
 from mlrepro_nb.capture.data.paths import is_ignored, is_source, printable
 from mlrepro_nb.capture.data.programs import is_pool, reading
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
@@ -96,6 +97,8 @@ class FileWatch(Watch):
         """Every path that was noted, data or not: the first execution that read and wrote it."""
         self.machinery: set[str] = set()
         """Paths that Jupyter, MLflow or we opened for ends of their own."""
+        self._held: dict[str, tuple[int | None, tuple[int, ...]]] = {}
+        """Signatures of files before a program started that was given them, by the execution."""
         self.programs: dict[int | None, None] = {}
         """Executions that started a program which may read or write data."""
         self.children: Children | None = None
@@ -158,8 +161,8 @@ class FileWatch(Watch):
         if key in self._seen:
             return
         self._knows(absolute, access, order)
-        if is_ignored(absolute):
-            if is_source(absolute) and access == "read":
+        if is_ignored(absolute, access):
+            if is_source(absolute):
                 self.sources[absolute] = order
             self._seen.add(key)
             return
@@ -231,10 +234,21 @@ class FileWatch(Watch):
             return
         if is_pool(argv) and self.children is not None:
             return  # it reports itself
-        self.program(reading(argv, by_library=by_library()))
+        commands = reading(argv, by_library=by_library())
+        self.program(commands, held(commands))
 
-    def program(self, commands: list[list[str]]) -> None:
-        """Note that commands run of which only what the folders' cross-check sees is known."""
+    def program(self, commands: list[list[str]], before: Held) -> None:
+        """Note that commands run of which only what the folders' cross-check sees is known.
+
+        Parameters
+        ----------
+        commands : list of list of str
+            Each as its words.
+        before : dict
+            The files that they are given, as they were before they started.
+        """
+        for absolute, one in before.items():
+            self._held[absolute] = self.execution(), tuple(one)
         for words in commands:
             self.programs.setdefault(self.execution())
             for word in words[1:]:
@@ -284,7 +298,7 @@ class FileWatch(Watch):
             ]  # fmt: skip
             self._emit("removed", {"absolute": printable(source)})
         self._knows(target, "write", self.execution())
-        if not is_ignored(target):
+        if not is_ignored(target, "write"):
             self._note_write(target, target, self.execution(), "audit")
 
     def removed(self, absolute: str) -> None:
@@ -376,27 +390,48 @@ class FileWatch(Watch):
         noted = {entry["absolute"] for entry in pending if entry["access"] == "write"}
         for folder, (since, layer, given) in folders.items():
             for path in _changed(folder, since):
-                if path in noted or is_ignored(path):
+                if path in noted or is_ignored(path, "write"):
                     continue
                 self._knows(path, "write", self.execution())
                 self.digests.was_written(path, self.execution())
                 yield {"path": given.rstrip("/") + path[len(folder):], "absolute": path,
                        "access": "write", "order": self.execution(), "layer": layer}  # fmt: skip
 
+    def was_given(self, absolute: str, order: int) -> bool:
+        """Return whether an execution started a program that was given a file."""
+        return absolute in self._held and self._held[absolute][0] == order
+
+    def was_changed(self, order: int, absolute: str, layer: str) -> None:
+        """Report what a file held that a program of an execution read and then changed."""
+        before = self.digests.known(absolute, self._held[absolute][1])
+        if before is None:
+            self.gap(f"{absolute} was read and changed by a program: what it held before is not"
+                     " known.")  # fmt: skip
+            return
+        self._knows(absolute, "read", order)
+        self._emit("files", [{"absolute": printable(absolute), "access": "read", "order": order,
+                              "digest": before.digest, "md5": before.md5,
+                              "size": before.size}])  # fmt: skip
+        self._late(order, [(absolute, "read", layer)])
+
     def late(self, order: int, opens: list[tuple[str, Access, str]]) -> None:
         """Report what is learnt of an execution after its end: path, access and layer of each."""
-        found = []
-        here = os.getcwd().rstrip("/") + "/"
-        for absolute, access, layer in opens:
+        for absolute, access, _ in opens:
             self._knows(absolute, access, order)
             if access == "read":
                 self.digests.was_read(absolute, order)
             else:
                 self.digests.was_written(absolute, order)
             self.digests.ask(absolute, access, order)
-            found.append(_said({"path": absolute.removeprefix(here), "absolute": absolute,
-                                "access": access,
-                                "order": order, "layer": layer}))  # fmt: skip
+        self._late(order, opens)
+
+    def _late(self, order: int, opens: list[tuple[str, Access, str]]) -> None:
+        here = os.getcwd().rstrip("/") + "/"
+        found = [
+            _said({"path": absolute.removeprefix(here), "absolute": absolute, "access": access,
+                   "order": order, "layer": layer})
+            for absolute, access, layer in opens
+        ]  # fmt: skip
         self._emit("opens", {"order": order, "opens": found})
 
 

@@ -10,11 +10,11 @@ from mlrepro_nb.capture.data.roots import RootsWatch
 from mlrepro_nb.capture.watch import Recording, Watch
 
 
-def layers(recording: Recording, files: FileWatch) -> tuple[Watch, ...]:
+def layers(recording: Recording, files: FileWatch, children: ChildrenWatch) -> tuple[Watch, ...]:
     """Return the watches that tell a `FileWatch`, and itself, in the order in which they start."""
     return (
         files,
-        ChildrenWatch(files),
+        children,
         ReaderWatch(recording),
         RootsWatch(recording, files),
         MarkerWatch(recording, files),

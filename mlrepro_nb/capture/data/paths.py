@@ -1,7 +1,7 @@
 """Which files are a notebook's data, and which only make Python run."""
 
 # Paths stay strings here: this runs for every file that a cell opens.
-# ruff: noqa: PTH111, PTH120
+# ruff: noqa: PTH111, PTH119, PTH120
 from __future__ import annotations
 
 import functools
@@ -30,6 +30,8 @@ _FOLDERS = frozenset(
 )  # fmt: skip
 
 _CODE = (".py", ".pyc", ".pyi", ".pyx", ".so", ".pth", ".egg-link", ".ttf", ".otf", ".afm")
+_GENERATED = ("/torchinductor_", "/__autograph_generated_file")
+"""Sources that compilers write and import, in temporary folders."""
 _SIDE_FILES = ("-journal", "-wal", "-shm", ".wal")
 _VERSION_CONTROL = (".gitignore", ".gitattributes", ".gitmodules", ".dvcignore", ".DS_Store")
 
@@ -62,18 +64,32 @@ def ignored_prefixes() -> tuple[str, ...]:
     return (*_SYSTEM, *sorted(found))
 
 
-def is_ignored(path: str) -> bool:
-    """Return whether an absolute path is nothing that a notebook read or wrote as data."""
+def is_ignored(path: str, access: str = "read") -> bool:
+    """Return whether an absolute path is nothing that a notebook read or wrote as data.
+
+    A source that is read is code, which `is_source` tells; one that is written is a result.
+    """
+    if access != "read" and is_source(path):
+        return False
     if path.startswith(ignored_prefixes()):
         return True
     folder, name = os.path.split(path)
     if not _FOLDERS.isdisjoint(folder.split("/")):
         return True
-    if name.startswith(".") and (name.startswith(".env") or folder == os.path.expanduser("~")):
+    if name.startswith(".") and folder == os.path.expanduser("~"):
         return True
     if name in _VERSION_CONTROL or name.startswith(".~"):
         return True
     return name.endswith(_CODE) or name.endswith(_SIDE_FILES) or name == "fontlist.json"
+
+
+def is_secret(path: str) -> bool:
+    """Return whether a file holds secrets by its name (``.env``, ``.env.local``).
+
+    Of such a file no digest is taken: it is short, its form is known, and who has the digest can
+    try what it may hold.
+    """
+    return os.path.basename(path).startswith(".env")
 
 
 def printable(path: str) -> str:
@@ -86,6 +102,8 @@ def printable(path: str) -> str:
 def is_source(path: str) -> bool:
     """Return whether an absolute path is a Python source that is not a distribution's."""
     if not path.endswith(".py") or path.startswith(ignored_prefixes()):
+        return False
+    if any(mark in path for mark in _GENERATED):
         return False
     return _FOLDERS.isdisjoint(os.path.dirname(path).split("/"))
 

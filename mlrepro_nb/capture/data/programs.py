@@ -3,6 +3,7 @@
 # ruff: noqa: PTH119
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -66,6 +67,16 @@ def commands(argv: list[str]) -> Iterator[list[str]]:
         yield from _of_script(argv[0])
         return
     yield _stripped(argv)
+
+
+def named(found: list[list[str]]) -> list[str]:
+    """Return the words of commands that may name files which they read: not what ``>`` makes."""
+    files: dict[str, None] = {}
+    for words in found:
+        for before, word in itertools.pairwise(words):
+            if not re.match(r"^[<>&|()]+$", word) and not re.match(r"^&?>+[|&]?$", before):
+                files.setdefault(word)
+    return list(files)
 
 
 def _of_script(script: str) -> Iterator[list[str]]:

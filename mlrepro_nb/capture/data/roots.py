@@ -37,6 +37,7 @@ from mlrepro_nb.capture.data.inotify import (
     IGNORED,
     IS_FOLDER,
     MOVED_TO,
+    OPEN,
     OVERFLOW,
     Inotify,
     events,
@@ -350,9 +351,11 @@ class RootsWatch(Watch):
         real: dict[str, int] | None = None
         unseen: list[tuple[str, Access, str]] = []
         for path, mask in found.items():
-            if is_ignored(path) or is_others(path):
-                continue
             access = done_to(path, mask, begun)
+            # A source that no program of the cell's may have written is one that a person saved.
+            how = access if access and order in self._files.programs else "read"
+            if is_ignored(path, how) or is_others(path):
+                continue
             if path in own and (own[path] or access == "read" or not mask & _WRITTEN):
                 continue  # that it has changed since may be a later cell's doing
             if access == "read" and audit.PROGRAM in own:
@@ -366,11 +369,26 @@ class RootsWatch(Watch):
             if real is None:
                 real = self._real(order)
             if not real.get(os.path.realpath(path), 0) & (bit | WRITE):
+                if access == "write":
+                    self._before(order, path, mask)
                 unseen.append((path, access, "inotify"))
         if unseen:
             self._files.late(order, unseen)
             if order not in self._files.programs:
                 self._tell(unseen)
+
+    def _before(self, order: int, path: str, mask: int) -> None:
+        """Report what a file held that a program was given and changed, if it read that."""
+        if not self._files.was_given(path, order):
+            return
+        # It was opened, and yet not written to: another file took its place.
+        if mask & OPEN and not mask & CLOSE_WRITE:
+            self._files.was_changed(order, path, "inotify")
+        else:
+            self._files.unseen(
+                f"{printable(os.path.basename(path))} was given to a program that changed it and "
+                "may have read what it held before."
+            )
 
     def _tell(self, unseen: list[tuple[str, Access, str]]) -> None:
         names = ", ".join(printable(os.path.basename(path)) for path, _, _ in unseen[:_TOLD])

@@ -42,7 +42,7 @@ class Ledger:
         self.instances: weakref.WeakKeyDictionary[Any, Entry] = weakref.WeakKeyDictionary()
         """Of each `random.Random`: ``seeded``, ``seed`` (an event to come), ``entropy``."""
         self.forked = False
-        """Whether this is a forked child, whose journal is its parent's."""
+        """Whether this is a child process, which has no journal."""
         self.on = True
         self.fed = 0
         """How many draws were fed back."""
@@ -50,6 +50,7 @@ class Ledger:
         self._running = False
         self._source, self._begun = "", time.time()
         self._shared = mmap.mmap(-1, mmap.PAGESIZE)
+        self._tell: Callable[[str], None] = self._flag
         self._lock = threading.Lock()
         self._making = threading.local()
         self._waiting: list[tuple[int, Any, Entry]] = []
@@ -76,7 +77,7 @@ class Ledger:
         self._settle()
         if self._shared[0]:
             self._shared[0] = 0
-            self.entropy.append({"source": "a forked process", "replayable": False})
+            self.entropy.append({"source": "a forked process", "replayable": False, "worker": True})
         did = {
             "seeds": self.seeds,
             "entropy": _distinct(self.entropy),
@@ -87,9 +88,19 @@ class Ledger:
         self._begun = time.time()
         return did
 
-    def in_child(self) -> None:
-        """Go on in a forked child: all that its parent can still be told is that it drew."""
+    def in_child(self, tell: Callable[[str], None] | None = None) -> None:
+        """Go on in a child process: all that its kernel can still be told is that it drew.
+
+        Parameters
+        ----------
+        tell : callable, optional
+            Takes the source of entropy; without it a forked child only says that it drew.
+        """
         self.forked, self.replay.on = True, False
+        self._tell = tell or self._flag
+
+    def _flag(self, _source: str) -> None:
+        self._shared[0] = 1
 
     # --- seeds
 
@@ -135,7 +146,7 @@ class Ledger:
         """Note a draw of entropy; `feed` is what gives the same again."""
         entry: Entry = {"source": source, "replayable": feed is not None}
         if self.forked:
-            self._shared[0] = 1
+            self._tell(source)
             return entry
         if not self._running:
             entry["outside"] = True
@@ -246,6 +257,8 @@ def _distinct(entries: list[Entry]) -> list[Entry]:
         one["replayable"] = one["replayable"] and bool(entry["replayable"])
         if key[1]:
             one["outside"] = True
+        if entry.get("worker"):
+            one["worker"] = True
     return list(found.values())
 
 

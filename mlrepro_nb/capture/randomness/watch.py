@@ -6,13 +6,16 @@ seeded shows that a rerun draws the same.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
 import sys
 from typing import Any
 
+from mlrepro_nb.capture.data.children import Reporter, reporter
 from mlrepro_nb.capture.imports import ImportHook
+from mlrepro_nb.capture.randomness import workers
 from mlrepro_nb.capture.randomness.frameworks import Frameworks
 from mlrepro_nb.capture.randomness.generators import Generators, kind_of
 from mlrepro_nb.capture.randomness.ledger import Ledger
@@ -42,13 +45,16 @@ class RandomnessWatch(Watch):
     ----------
     recording : Recording
         The recorder; the generators in its shell's namespace are watched.
+    children : Children, optional
+        Who hears what child processes drew.
     """
 
     title = "random generators"
     part = "randomness"
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, children: workers.Children | None = None) -> None:
         self._recording = recording
+        self._children = children
         self._replay = Replay.from_environment(recording.gap)
         self._ledger = Ledger(recording.gap, self._replay)
         self._patches = Patches()
@@ -67,6 +73,8 @@ class RandomnessWatch(Watch):
         """Words of each generator right after it was seeded, unless it was drawn from before."""
         self._generators = Generators()
         self._named: dict[int, _Named] = {}
+        self._reporter: Reporter | None = None
+        """In a child process: who tells the kernel."""
         self._kept = 0
         frameworks = self._frameworks
         self._modules = ImportHook(
@@ -78,6 +86,10 @@ class RandomnessWatch(Watch):
                 "cupy.random": frameworks.cupy,
                 "polars": frameworks.polars,
                 **dict.fromkeys(DRAWING, self._drawing),
+                **dict.fromkeys(
+                    workers.CONNECTIONS,
+                    functools.partial(workers.before_sending, self._patches, self.tell_draws),
+                ),
             }
         )
 
@@ -85,9 +97,10 @@ class RandomnessWatch(Watch):
         """Begin to watch."""
         self._global["random"] = PythonRandom(random._inst)  # noqa: SLF001
         self._taps.standard_library()
+        workers.before_leaving(self._patches, self.tell_draws)
         self._modules.start()
         self._libraries.start()
-        os.register_at_fork(after_in_child=self._ledger.in_child)
+        os.register_at_fork(after_in_child=self._forked)
         self._before = self._states(sure=True)
         self._libraries.reset(self._before)
 
@@ -168,7 +181,11 @@ class RandomnessWatch(Watch):
         self._before, self._outside = after, []
         self._drawn.clear()
         self._libraries.reset(after)
-        return {"uses": uses, "states": states} | self._ledger.end()
+        did = {"uses": uses, "states": states} | self._ledger.end()
+        if self._children is not None and (drawn := self._children.drawn()):
+            did["uses"] += workers.uses(drawn)
+            did["entropy"] += workers.entropy(drawn)
+        return did
 
     def _use_outside(self, name: str, before: Any, after: Any) -> dict[str, Any] | None:
         """Return what was drawn between two cells; a library's own only where it shifts a seed."""
@@ -189,11 +206,13 @@ class RandomnessWatch(Watch):
         return not (name in self._fresh and state == (self._fresh[name], None))
 
     def _use(self, name: str, before: Any, after: Any) -> dict[str, Any]:
-        seeded = self._ledger.seeded.get(name, False) and self._drawn.get(name, True)
         return {
             "generator": name, "before": fingerprint(before), "after": fingerprint(after),
-            "seeded": seeded,
+            "seeded": self._seeded(name),
         }  # fmt: skip
+
+    def _seeded(self, name: str) -> bool:
+        return self._ledger.seeded.get(name, False) and self._drawn.get(name, True)
 
     def _keep(self, name: str, state: Any) -> Any:
         """Return a state as it can be put back."""
@@ -215,6 +234,51 @@ class RandomnessWatch(Watch):
         reader.restore(state)
         self._ledger.seeded[name] = True
         self._ledger.seed(name, f"state:{fingerprint(reader.read())}", "replay")
+
+    # --- in a child process
+
+    def _forked(self) -> None:
+        """Go on in a forked child."""
+        if not self._ledger.on:
+            return
+        # Python seeds it anew in each; NumPy's goes on as it was.
+        self._ledger.seeded["random"] = False
+        self.tell(reporter())
+
+    def tell(self, reporter: Reporter | None) -> None:
+        """In a child process: tell from now on what is drawn, if there is who tells the kernel."""
+        self._reporter = reporter
+        self._ledger.in_child(functools.partial(reporter.drew, seeded=None) if reporter else None)
+        self._before = {
+            name: (words, None)
+            for name, reader in self._global.items()
+            if isinstance(reader, PythonRandom | NumpyLegacy) and (words := reader.words())
+        }
+        self._drawn.clear()
+        self._fresh.clear()
+        self._libraries.reset(self._before)
+
+    def tell_draws(self) -> None:
+        """In a child process: tell what was drawn from since the last time.
+
+        No lock is taken unless this process drew: another thread of its parent's may have held
+        NumPy's when it was forked.
+        """
+        if self._reporter is None:
+            return
+        for name, before in list(self._before.items()):
+            reader = self._global.get(name)
+            if not isinstance(reader, PythonRandom | NumpyLegacy):
+                continue
+            if reader.words() == before[0] and name not in self._drawn:
+                continue
+            with contextlib.suppress(Exception):
+                state = reader.glance()
+                if self._moved(name, before, state) and not self._libraries.by(name, state):
+                    self._reporter.drew(name, self._seeded(name))
+                self._before[name] = state
+                self._drawn.pop(name, None)
+                self._fresh.pop(name, None)
 
     # --- states
 

@@ -92,6 +92,12 @@ def inputs(
                     path=access.path, digest=access.digest, size=access.size
                 )  # fmt: skip
             continue
+        if access.digest is None and access.tree is None:
+            # A file of secrets (`.env`), or one that was gone before it could be hashed.
+            mounts[name] = Mount(
+                path=name, where=f"{FOLDER}/{name}", reason="what it held is not recorded"
+            )
+            continue
         size = access.size or 0
         under_git = name in tracked or access.tracked
         reason = None

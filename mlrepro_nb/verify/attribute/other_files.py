@@ -46,7 +46,7 @@ def _gone(case: Case, record: Record, rerun: Record) -> Iterator[tuple[Path, int
             continue
         if access.access == "write":
             made.add(path)
-        elif access.digest is not None and path not in made and not path.exists():
+        elif access.size is not None and path not in made and not path.exists():
             # What the rerun read all the same it made itself, and took away again: so did the
             # recorded run. What it read and left is what it put in the place of the input.
             again = {a.access for a in rerun.data if place(case, a) == path}

@@ -7,8 +7,17 @@ from pathlib import Path
 
 from mlrepro_nb.capture.cells.outputs import STDERR, output_digests
 from mlrepro_nb.capture.data import tables, trees
-from mlrepro_nb.capture.data.hashing import hash_file
-from mlrepro_nb.model import Cause, CellOutput, DataAccess, Distribution, digest_text, short
+from mlrepro_nb.capture.data.hashing import hash_file, regular
+from mlrepro_nb.model import (
+    Cause,
+    CellOutput,
+    DataAccess,
+    Distribution,
+    LocalModule,
+    Record,
+    digest_text,
+    short,
+)
 from mlrepro_nb.verify.attribute.case import Case, Output, cause
 
 _ROWS_SECONDS = 60.0
@@ -43,7 +52,7 @@ def changed_files(case: Case) -> Iterator[tuple[Cause, int | None]]:
     written = {_key(access): access for access in case.record.data if access.access == "write"}
     seen = set()
     for access in case.record.data:
-        if access.access != "read" or access.digest is None or _key(access) in seen:
+        if access.access != "read" or access.size is None or _key(access) in seen:
             continue
         seen.add(_key(access))
         path = _path(case, access)
@@ -80,6 +89,9 @@ def _how_changed(case: Case, access: DataAccess, path: Path) -> str | None:
     """Return how what is there now differs from what was read; None where it does not."""
     if access.files is not None:
         return _changed_in_folder(case, access, path)
+    if access.digest is None:  # a file of secrets
+        status = regular(str(path))
+        return "has another size" if status and status.st_size != access.size else None
     now = _digest(case, str(path))
     if now is None or now == access.digest:
         return None
@@ -231,10 +243,15 @@ def local_edits(case: Case) -> dict[str, Cause]:
                 "local-edit", importing, module.path,
                 f"{module.path} was {_short(module.digest)} when the notebook was recorded and is "
                 f"{_short(other.digest)} now",
-                f"Put {module.path} back as it was at commit "
-                f"{(case.record.code.commit or 'of the record')[:12]}, or record again",
+                f"Put {module.path} back as {_where(case.record, module)}, or record again",
             )  # fmt: skip
     return found
+
+
+def _where(record: Record, module: LocalModule) -> str:
+    if not module.path.startswith("/"):
+        return f"it was at commit {(record.code.commit or 'of the record')[:12]}"
+    return f"the store keeps it ({module.kept})" if module.kept else "it was"
 
 
 def edited_output(case: Case, index: int) -> Cause | None:

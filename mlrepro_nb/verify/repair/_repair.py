@@ -96,9 +96,11 @@ def verify_and_repair(target: str | Path, *, output: Path | None = None, **optio
     if _of_its_time(after or before):
         after = copy.as_of_then() or after
     if after is None:
+        copy.forget(None)
         return Repair(before=before, refused=tuple(copy.refused))
     file = copy.requirements()
     after = copy.with_outputs(after)
+    copy.forget(after)
     # What was refused in one round may have gone with what another one repaired.
     left = {cause.kind for cause in after.causes}
     return Repair(
@@ -122,6 +124,7 @@ class _Copy:
         self.wanted: list[str] = []
         self.pins: list[str] = []
         self.case: Case | None = None
+        self.runs: list[Verification] = []
 
     @property
     def size(self) -> int:
@@ -190,9 +193,20 @@ class _Copy:
         # Without uv or the index the copy is still worth a look.
         return found if kept and tried[-1] in kept else self._run(kept)
 
+    def _verify(self, **options: Any) -> Verification:
+        found = verify(self.place, **options)
+        self.runs.append(found)
+        return found
+
+    def forget(self, last: Verification | None) -> None:
+        """Delete the executed copies of all runs but the last, of which nobody is told."""
+        for run in self.runs:
+            if run.executed and (last is None or run.executed != last.executed):
+                Path(run.executed).unlink(missing_ok=True)
+
     def _run(self, wanted: Sequence[str]) -> Verification:
         cases: list[Case] = []
-        after = verify(self.place, **self.options, requirements=list(wanted), observe=cases.append)
+        after = self._verify(**self.options, requirements=list(wanted), observe=cases.append)
         self.case = cases[0] if cases else None
         self.pins = list(self.case.installed) if self.case is not None else list(wanted)
         return after
@@ -211,9 +225,7 @@ class _Copy:
             _write(self.place, self.nb)
         cases: list[Case] = []
         try:
-            after = verify(
-                self.place, **{**self.options, "exclude_newer": moment}, observe=cases.append
-            )
+            after = self._verify(**{**self.options, "exclude_newer": moment}, observe=cases.append)
         except MlreproError:
             after = None
         if after is None or after.verdict == "failed" or not cases:
@@ -259,7 +271,7 @@ class _Copy:
         _take_outputs(self.nb, read_notebook(Path(after.executed)))
         _write(self.place, self.nb)
         wanted = [] if self.options.get("exclude_newer") else self.pins
-        return verify(self.place, **self.options, requirements=wanted)
+        return self._verify(**self.options, requirements=wanted)
 
     def diff(self) -> str:
         """Return what it differs in from the original, and what it requires."""

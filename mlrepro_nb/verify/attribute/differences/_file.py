@@ -146,8 +146,8 @@ def _unrecorded(case: Case, index: int, what: str) -> Cause:
         "unrecorded", index, commands[0] if commands else f"cell {index}",
         f"Cell {index} gives something else than when it was recorded{what}, again and again, "
         f"though its code and all that the record holds of what it rests on are the same{starts}",
-        "See what it reads besides: a program's own files, a service, a module outside the "
-        "project; mlrepro record --deep sees all files",
+        "See what it reads besides: a program's own files, a service; "
+        "mlrepro record --deep sees all files",
     )  # fmt: skip
 
 

@@ -143,7 +143,11 @@ def drawn(case: Case, upstream: frozenset[int]) -> Iterator[Cause]:
             # What a library drew for an id, or a thread between two cells, is not the cell's.
             if use.seeded or use.by is not None or use.outside:
                 continue
-            if cell in upstream and cell is not None:
+            if cell not in upstream or cell is None:
+                continue
+            if use.worker:
+                yield _in_worker(cell, use.generator)
+            else:
                 yield _unseeded(cell, use.generator, f"the state of {use.generator} moved in cell "
                                 f"{cell}, and {_not_seeded(record, use)}")  # fmt: skip
 
@@ -171,6 +175,14 @@ def _unseeded(cell: int, generator: str, evidence: str) -> Cause:
         "unseeded-randomness", cell, generator,
         f"Cell {cell} draws from an unseeded generator: {evidence}",
         f"Seed it before cell {cell} draws: {seeding}",
+    )  # fmt: skip
+
+
+def _in_worker(cell: int, generator: str) -> Cause:
+    return cause(
+        "unseeded-randomness", cell, generator,
+        f"The worker processes of cell {cell} draw from {generator}, which nothing seeded there",
+        "Give each task a number of its own, and have the task seed what it draws from with it",
     )  # fmt: skip
 
 
