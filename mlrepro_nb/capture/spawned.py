@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 
-from mlrepro_nb.capture.data import children
-from mlrepro_nb.capture.randomness import workers
+from mlrepro_nb.capture.data import children, sending
+from mlrepro_nb.capture.environment import workers as imports
+from mlrepro_nb.capture.randomness import workers as draws
 
 
 def begin(channel: str, version: tuple[int, int]) -> None:
-    """Report from now on what this process opens, and what it draws.
+    """Report from now on what this process opens, draws and imports.
 
     Parameters
     ----------
@@ -25,4 +27,7 @@ def begin(channel: str, version: tuple[int, int]) -> None:
     """
     if sys.version_info[:2] != version:
         raise RuntimeError("it runs another Python than the kernel")
-    workers.begin(children.begin(channel))
+    reporter = children.begin(channel)
+    draws.begin(reporter)
+    imports.begin(reporter)
+    atexit.register(sending.tell_all)

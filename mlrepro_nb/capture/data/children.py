@@ -1,10 +1,11 @@
-"""What child processes of the kernel open, and draw: they say so themselves.
+"""What child processes of the kernel open, draw and import: they say so themselves.
 
 A forked child inherits the audit hook and the wrapped readers; a worker of
 multiprocessing or loky that is a new interpreter is given both when it starts
 (`spawned`). They write a line for each file into memory that all of them share (a
-memfd), before they open it, and one for each generator before they send what came of
-it (`randomness.workers`). The kernel reads the lines at the end of each cell.
+memfd), before they open it, and one for each generator, and for what they imported,
+before they send what came of it (`sending`). The kernel reads the lines at the end of
+each cell.
 """
 
 # Paths stay strings here: this runs for every file that a child opens.
@@ -60,6 +61,7 @@ class ChildrenWatch(Watch):
         self._read = _HEAD
         self._rest = b""
         self._drawn: dict[tuple[str, bool | None], None] = {}
+        self._imported: list[dict[str, Any]] = []
         self._wrappers = Wrappers()
         self._hook = ImportHook(dict.fromkeys(_SPAWNS, self._wrap))
 
@@ -114,6 +116,14 @@ class ChildrenWatch(Watch):
         found, self._drawn = self._drawn, {}
         return list(found)
 
+    def imported(self) -> list[dict[str, Any]]:
+        """Return what was imported, as far as it was collected since the last time.
+
+        Each has the arguments of `Reporter.imported`.
+        """
+        found, self._imported = self._imported, []
+        return found
+
     def _take(self, told: dict[str, Any]) -> None:
         kind = told["kind"]
         if kind == "open":
@@ -130,6 +140,8 @@ class ChildrenWatch(Watch):
             self._files.program(told["commands"], told["held"])
         elif kind == "drew":
             self._drawn[told["source"], told["seeded"]] = None
+        elif kind == "imported":
+            self._imported.append(told)
         elif kind == "gap":
             self._files.gap(told["text"])
 
@@ -163,7 +175,7 @@ try:
 except Exception as error:
     try:
         import json
-        text = "What a worker process reads, writes and draws is not known: "
+        text = "What a worker process reads, writes, draws and imports is not known: "
         text += f"{{type(error).__name__}}: {{error}}"
         with open({channel!r}, "ab") as told:
             told.write(json.dumps({{"kind": "gap", "text": text}}).encode() + b"\\n")
@@ -257,6 +269,22 @@ class Reporter:
         """Report that a generator was drawn from, or, with None, entropy."""
         if self._is_new((source, seeded)):
             self._tell(kind="drew", source=source, seeded=seeded)
+
+    def imported(
+        self, edges: list[Any], sources: list[tuple[str, str, float]], packages: list[str]
+    ) -> None:
+        """Report what came into this process.
+
+        Parameters
+        ----------
+        edges : list
+            Of each top-level module: its name, who asked for it, and by which calls.
+        sources : list
+            Of each module of no distribution's: its name, its file, and when it was imported.
+        packages : list of str
+            In which a module came.
+        """
+        self._tell(kind="imported", edges=edges, sources=sources, packages=packages)
 
     def execution(self) -> int | None:
         """Return what is not None: a child has no cells, and always counts."""

@@ -1,8 +1,10 @@
 """Who imported what: the first importer of each module, noted as the import happens."""
 
+# ruff: noqa: PTH117
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import msgspec
 
 from mlrepro_nb.capture import imports
+from mlrepro_nb.capture.data.paths import is_source
 
 # They import on behalf of whoever called them: importlib, pickle, pkgutil, runpy…
 _MEDIATORS = frozenset(sys.stdlib_module_names) - {"__main__"}
@@ -29,6 +32,16 @@ def file_of(module: Any) -> str | None:
     return file if isinstance(file, str) else None
 
 
+def source_of(name: str) -> str | None:
+    """Return the file of a module that is in the process, if it is no distribution's."""
+    if name == "__main__":
+        return None
+    file = file_of(sys.modules.get(name))
+    if file is None or not os.path.isabs(file) or not is_source(file):
+        return None
+    return os.path.normpath(file)  # of `sys.path.append("..")` it says so
+
+
 def is_package(module: Any) -> bool:
     """Return whether an entry of ``sys.modules`` can have modules in it."""
     return "__path__" in _names_of(module)
@@ -42,6 +55,10 @@ def _names_of(module: Any) -> dict[str, Any]:
     return names if isinstance(names, dict) else {}
 
 
+Calls = tuple[tuple[str, int], ...]
+"""File and line of each."""
+
+
 class Import(msgspec.Struct, frozen=True):
     """An import that was tried."""
 
@@ -50,7 +67,7 @@ class Import(msgspec.Struct, frozen=True):
     """The module whose code asked for it; ``__main__`` is a cell."""
     moment: float
     """`time.time` before the module's code ran."""
-    stack: tuple[tuple[str, int], ...] = ()
+    stack: Calls = ()
     """File and line of the calls that led here, innermost first, up to the cell; of the first
     import of a library by another one."""
 

@@ -1,7 +1,7 @@
 """The project's own modules: what they held when they were loaded, and loaded again."""
 
 # Paths stay strings here: this runs for every module that is imported.
-# ruff: noqa: PTH117, PTH119
+# ruff: noqa: PTH119
 from __future__ import annotations
 
 import os
@@ -16,8 +16,7 @@ import msgspec
 
 from mlrepro_nb.capture.cells.source import imported_names
 from mlrepro_nb.capture.data.hashing import hash_file, regular, signature
-from mlrepro_nb.capture.data.paths import is_source
-from mlrepro_nb.capture.environment.importers import Import, file_of
+from mlrepro_nb.capture.environment.importers import Import, file_of, source_of
 
 _LONGEST = 1 << 20
 
@@ -56,6 +55,11 @@ class LocalModules:
                 found.add(entry.module)
                 self._read(file, entry.module, order, entry.moment)
         return found
+
+    def take_of_worker(self, sources: Iterable[tuple[str, str, float]], order: int | None) -> None:
+        """Read the sources of modules that a child process of an execution's imported."""
+        for name, file, moment in sources:
+            self._read(file, name, order, moment)
 
     def take_process(self) -> set[str]:
         """Read the sources of all modules that are in the process and were not read yet."""
@@ -139,13 +143,3 @@ def _module_at(path: str) -> str | None:
         if file is not None and file.endswith(end) and os.path.normpath(file) == path:
             return name
     return None
-
-
-def source_of(name: str) -> str | None:
-    """Return the file of a module that is in the process, if it is no distribution's."""
-    if name == "__main__":
-        return None
-    file = file_of(sys.modules.get(name))
-    if file is None or not os.path.isabs(file) or not is_source(file):
-        return None
-    return os.path.normpath(file)  # of `sys.path.append("..")` it says so

@@ -24,7 +24,7 @@ _KERNEL = frozenset(_KERNEL_MODULES.split())
 
 
 class UsedModules:
-    """Top-level modules that are in the process because of the user's code.
+    """Top-level modules that are in the process, or in its workers, because of the user's code.
 
     The kernel's and the recorder's own are left out, unless they were not
     there before or a cell names them.
@@ -39,6 +39,10 @@ class UsedModules:
         # What a kernel that ran nothing yet has imported, it imported for itself.
         self._before = top_levels() if fresh else top_levels() & _KERNEL
         self._importers: dict[str, set[str]] = {}
+        self._in_workers: set[str] = set()
+        """Those that a child process imported."""
+        self._packages: set[str] = set()
+        """Packages of which a child process imported a module."""
         self.stacks: dict[tuple[str, str], list[list[Any]]] = {}
         """The calls by which one library first imported another."""
         self.asked: set[tuple[str, str]] = set()
@@ -57,12 +61,22 @@ class UsedModules:
             if entry.module not in sys.modules:
                 continue  # it was only tried
             top, by = entry.module.partition(".")[0], entry.importer.partition(".")[0]
-            importers = self._importers.setdefault(top, set())
-            if top != by:
-                importers.add(by)
-                if entry.stack:
-                    self.stacks.setdefault((top, by), [list(call) for call in entry.stack])
+            self._imported(top, by, entry.stack)
         return len(self._importers) > before
+
+    def take_of_worker(self, edges: Iterable[Any], packages: Iterable[str]) -> None:
+        """Learn from what a child process imported (`data.children`): it is not in this one."""
+        for top, by, stack in edges:
+            self._in_workers.add(top)
+            self._imported(top, by, stack)
+        self._packages.update(packages)
+
+    def _imported(self, top: str, by: str, stack: Iterable[Iterable[Any]]) -> None:
+        importers = self._importers.setdefault(top, set())
+        if top != by:
+            importers.add(by)
+            if calls := [list(call) for call in stack]:
+                self.stacks.setdefault((top, by), calls)
 
     def look(self, namespace: Mapping[str, Any]) -> None:
         """Learn from the user's variables which modules' objects they hold."""
@@ -81,7 +95,7 @@ class UsedModules:
 
     def names(self) -> list[str]:
         """Return the top-level modules, sorted."""
-        tops = top_levels()
+        tops = top_levels() | self._in_workers
         found = tops - _KERNEL - self._before
         # rich by sklearn is as little the kernel's as any other.
         found |= {
@@ -103,10 +117,10 @@ class UsedModules:
                 return ours
             ours |= more
 
-    @staticmethod
-    def packages(tops: Iterable[str]) -> list[str]:
+    def packages(self, tops: Iterable[str]) -> list[str]:
         """Return the packages below top-level modules, and these, that have a module loaded."""
-        wanted, found = set(tops), set[str]()
+        wanted = set(tops)
+        found = {name for name in self._packages if name.partition(".")[0] in wanted}
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] in wanted:
                 found.add(name if is_package(module) else name.rpartition(".")[0])

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlrepro_nb.capture import orphan
 from mlrepro_nb.capture.cells.source import imported_names
@@ -21,6 +21,7 @@ from mlrepro_nb.capture.environment.importers import ImportLog
 from mlrepro_nb.capture.environment.modules import LocalModules
 from mlrepro_nb.capture.environment.surveyor import Surveyor, cache_file, installed
 from mlrepro_nb.capture.environment.used import UsedModules
+from mlrepro_nb.capture.environment.workers import WorkerImports
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
 from mlrepro_nb.capture.worker import Worker
 
@@ -30,6 +31,13 @@ _QUIET = 1.0
 """Seconds without a cell after which files are checked, which takes the machine's time."""
 _PATIENCE = 20.0
 """Seconds after which they are checked beside the cells."""
+
+
+class Children(Protocol):
+    """Who hears child processes (`data.children`)."""
+
+    def imported(self) -> list[dict[str, Any]]:
+        """Return what they imported since the last time."""
 
 
 class EnvironmentWatch(Watch):
@@ -49,6 +57,8 @@ class EnvironmentWatch(Watch):
         The recorder.
     sources : dict
         Python files that cells opened themselves (``%run``); filled while it runs.
+    children : Children, optional
+        Who hears what child processes import.
     fresh : bool
         Whether no code of the user's has run in this process yet.
     """
@@ -56,13 +66,18 @@ class EnvironmentWatch(Watch):
     title = "the environment"
 
     def __init__(
-        self, recording: Recording, sources: dict[str, int | None], *, fresh: bool
-    ) -> None:
+        self, recording: Recording, sources: dict[str, int | None],
+        children: Children | None = None, *, fresh: bool,
+    ) -> None:  # fmt: skip
         self._recording = recording
+        self._children = children
+        self._told: list[dict[str, Any]] = []
+        """What child processes imported, until the thread looks at it."""
         self._emit = recording.emit
         self._sources = sources
         self._opened: dict[str, int | None] = {}
         self._log = ImportLog()
+        self._workers = WorkerImports(self._log)
         self._used = UsedModules(fresh=fresh)
         self._modules = LocalModules(recording.gap)
         self._variables = variables.variables()  # libraries set variables of their own later
@@ -90,9 +105,11 @@ class EnvironmentWatch(Watch):
     def start(self) -> None:
         """Begin to watch imports."""
         self._log.start()
+        self._workers.start()
 
     def stop(self) -> None:
         """Watch imports no more."""
+        self._workers.stop()
         self._log.stop()
 
     def cell_begins(self, execution: Execution) -> None:
@@ -107,7 +124,8 @@ class EnvironmentWatch(Watch):
             self._note_restored(execution.source)
         entries = self._log.entries
         opened = self._sources != self._opened
-        if not opened and len(entries) == self._looked and not self._reloads():
+        told = self._hear(execution.order)
+        if not opened and not told and len(entries) == self._looked and not self._reloads():
             return
         # Whoever sees the result may write to the project's sources at once, and so may the next
         # cell: they cannot wait.
@@ -120,6 +138,14 @@ class EnvironmentWatch(Watch):
             self._opened = dict(self._sources)
             self._modules.take_opened(self._opened)
         self._worker.put(execution)
+
+    def _hear(self, order: int | None) -> bool:
+        """Take what child processes told; return whether they did."""
+        told = self._children.imported() if self._children is not None else []
+        for one in told:
+            self._modules.take_of_worker(one["sources"], order)
+        self._told += told
+        return bool(told)
 
     def describe(self) -> None:
         """Report the installed software."""
@@ -137,6 +163,7 @@ class EnvironmentWatch(Watch):
         """Report what is in the process now."""
         deadline = time.monotonic() + timeout
         self._look_back()
+        self._hear(self._recording.current())
         self._take(self._recording.current())
         self._modules.take_opened(dict(self._sources))
         with self._lock:
@@ -276,6 +303,9 @@ class EnvironmentWatch(Watch):
             entries = self._log.entries[self._taken :]
             self._taken += len(entries)
             self._used.take(entries)
+            told, self._told = self._told, []
+            for one in told:
+                self._used.take_of_worker(one["edges"], one["packages"])
             before = self._reported_modules
             self._log.again |= self._modules.take(
                 (e for e in entries if e.module not in self._log.again), order

@@ -13,6 +13,7 @@ import random
 import sys
 from typing import Any
 
+from mlrepro_nb.capture.data import sending
 from mlrepro_nb.capture.data.children import Reporter, reporter
 from mlrepro_nb.capture.imports import ImportHook
 from mlrepro_nb.capture.randomness import workers
@@ -86,10 +87,6 @@ class RandomnessWatch(Watch):
                 "cupy.random": frameworks.cupy,
                 "polars": frameworks.polars,
                 **dict.fromkeys(DRAWING, self._drawing),
-                **dict.fromkeys(
-                    workers.CONNECTIONS,
-                    functools.partial(workers.before_sending, self._patches, self.tell_draws),
-                ),
             }
         )
 
@@ -97,7 +94,7 @@ class RandomnessWatch(Watch):
         """Begin to watch."""
         self._global["random"] = PythonRandom(random._inst)  # noqa: SLF001
         self._taps.standard_library()
-        workers.before_leaving(self._patches, self.tell_draws)
+        sending.attach(self.tell_draws)
         self._modules.start()
         self._libraries.start()
         os.register_at_fork(after_in_child=self._forked)
@@ -107,6 +104,7 @@ class RandomnessWatch(Watch):
     def stop(self) -> None:
         """Put back what is still ours."""
         self._ledger.on = False
+        sending.detach(self.tell_draws)
         self._libraries.stop()
         self._modules.stop()
         self._patches.undo()

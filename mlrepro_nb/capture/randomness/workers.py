@@ -1,22 +1,10 @@
-"""What child processes draw: compared whenever they send something, and told before it arrives.
-
-A pool's workers are ended by a signal: what they drew must be told with each result.
-"""
+"""What child processes draw: compared whenever they send something, and told before it arrives."""
 
 from __future__ import annotations
 
-import atexit
-import functools
-import os
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from mlrepro_nb.capture.data.children import Reporter
-from mlrepro_nb.capture.randomness.taps import Patches
-
-CONNECTIONS = ("multiprocessing.connection", "multiprocess.connection")
-"""Modules through which pools, executors, queues and loky send what their tasks gave."""
 
 
 class Children(Protocol):
@@ -49,36 +37,6 @@ def begin(reporter: Reporter) -> None:
     watch = RandomnessWatch(_Worker())
     watch.start()
     watch.tell(reporter)
-    atexit.register(watch.tell_draws)
-
-
-def before_leaving(patches: Patches, tell: Callable[[], None]) -> None:
-    """Have something called before a process ends that was forked: such run no `atexit`."""
-
-    def make(original: Callable[[int], NoReturn]) -> Callable[[int], NoReturn]:
-        @functools.wraps(original)
-        def _exit(status: int) -> NoReturn:
-            tell()
-            original(status)
-
-        return _exit
-
-    patches.replace(os, "_exit", make)
-
-
-def before_sending(patches: Patches, tell: Callable[[], None], module: ModuleType) -> None:
-    """Have something called before a process sends anything through a module's connections."""
-
-    def make(original: Any) -> Any:
-        @functools.wraps(original)
-        def _send_bytes(self: Any, *args: Any, **kwargs: Any) -> Any:
-            __tracebackhide__ = True
-            tell()
-            return original(self, *args, **kwargs)
-
-        return _send_bytes
-
-    patches.replace(module.Connection, "_send_bytes", make)
 
 
 def uses(drawn: list[tuple[str, bool | None]]) -> list[dict[str, Any]]:
