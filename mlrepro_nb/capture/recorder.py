@@ -119,7 +119,7 @@ class Recorder:
             RandomnessWatch(self, children),
             RunWatch(self, files.digests, self._tags()),
             self.metrics,
-            EnvironmentWatch(self, files.sources, children, fresh=self._is_fresh()),
+            EnvironmentWatch(self, files, children, fresh=self._is_fresh()),
             EffectWatch(self),
             WidgetWatch(self, names, self._showed),
             names,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +70,39 @@ def test_what_workers_import_is_in_the_record(run: Callable, pool: str) -> None:
     ours = {"blake3", "mlrepro-nb", "msgspec", "rfc8785"}
     assert not {d.name for d in record.environment.distributions if d.imported} & ours
     assert record.lineage.gaps == ()
+
+
+PROGRAMS = {
+    "shell": "!{python} tools/child.py",
+    "run": "import subprocess, sys; subprocess.run([sys.executable, 'tools/child.py'], check=True)",
+    "module": "!{python} -m tools.child",
+    "package": "!{python} -W ignore -m tools",
+    "code": "!cd . && {python} -c 'import tools.child'",
+    "by itself": "!chmod +x tools/child.py && tools/child.py",
+}
+
+
+@pytest.mark.parametrize("cell", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_what_a_python_program_imports_is_used_by_the_run(
+    run: Callable, repository: Path, cell: str
+) -> None:
+    tools = repository / "tools"
+    (tools / "sub" / "unused").mkdir(parents=True)
+    (tools / "sub" / "__init__.py").touch()
+    (tools / "__main__.py").write_text("import tools.child\n")
+    sub = "tools.sub" if "tools.child" in cell or "-m" in cell else "sub"
+    (tools / "child.py").write_text(
+        f"#!{sys.executable}\ndef f():\n    import cowlib\nfrom {sub} import part\nimport rich\n"
+    )
+    (tools / "sub" / "part.py").write_text("import json\nfrom . import other as o, nothing\n")
+    (tools / "sub" / "other.py").write_text("import nobodys\n")
+    (tools / "sub" / "unused.py").write_text("import needed_by_cows\n")
+    (tools / "sub" / "nothing.py").write_text("")
+    record = run(cell.format(python=sys.executable))
+    read = {d.repo_path for d in record.data if d.access == "read"}
+    assert of(record, "cow-lib").imported
+    assert {"tools/child.py", "tools/sub/part.py", "tools/sub/other.py"} <= read
+    assert "tools/sub/unused.py" not in read
+    assert of(record, "optional").imported
+    assert of(record, "rich").imported
+    assert not of(record, "needed").modules

@@ -34,6 +34,8 @@ BASE = Environment(
     system=System(name="debian", version="12", kernel="6", machine="x86_64"),
 )  # fmt: skip
 
+FILES = SimpleNamespace(sources={}, imports=set())
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
@@ -405,7 +407,7 @@ def test_what_was_only_tried_is_known_while_files_are_still_being_checked(
     recording = SimpleNamespace(
         shell=None, current=lambda: 0, gap=events.append, emit=lambda *event: events.append(event)
     )
-    watch = module.EnvironmentWatch(recording, {}, fresh=True)
+    watch = module.EnvironmentWatch(recording, FILES, fresh=True)
     watch._surveyed = [{"name": "frames", "location": "x", "modules": ["json"], "folder": None}]
     watch._reported = {"modules": ["json"]}
     watch._check()
@@ -438,7 +440,7 @@ def test_what_was_only_tried_is_asked_once_no_cell_runs_where_a_person_works(
     recording = SimpleNamespace(
         shell=None, mode=mode, current=lambda: 0, gap=pytest.fail, emit=lambda *event: None
     )
-    watch = module.EnvironmentWatch(recording, {}, fresh=True)
+    watch = module.EnvironmentWatch(recording, FILES, fresh=True)
     monkeypatch.setattr(watch._used, "names", lambda: ["frames", "json"])
     watch._used.stacks = {("json", "frames"): [["frames.py", 1]]}
     watch._work([None])

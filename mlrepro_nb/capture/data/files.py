@@ -31,6 +31,7 @@ from mlrepro_nb.capture.data.hashing import DigestCache, regular, signature
 from mlrepro_nb.capture.data.held import Held, held
 from mlrepro_nb.capture.data.paths import is_ignored, is_source, printable
 from mlrepro_nb.capture.data.programs import is_pool, reading
+from mlrepro_nb.capture.data.scripts import imported_by
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
 
 READ, WRITE = 1, 2
@@ -93,6 +94,8 @@ class FileWatch(Watch):
         self._unseen: set[str] = set()
         self.sources: dict[str, int | None] = {}
         """Python sources outside the distributions that were opened."""
+        self.imports: set[str] = set()
+        """Top-level modules that Python programs which cells started import."""
         self._known: dict[str, list[int]] = {}
         """Every path that was noted, data or not: the first execution that read and wrote it."""
         self.machinery: set[str] = set()
@@ -260,6 +263,7 @@ class FileWatch(Watch):
                 elif self.roots is not None and os.path.exists(word):
                     folder = word if os.path.isdir(word) else os.path.dirname(word)
                     self.roots.watch_folder(os.path.abspath(folder), at_once=True)
+            self._follow(words)
             name = printable(os.path.basename(words[0]))
             self.unseen(
                 f"`{name}` was started: of what a child process reads and writes, only files in "
@@ -267,6 +271,14 @@ class FileWatch(Watch):
                 if self.roots is not None
                 else f"`{name}` was started: what a child process reads and writes is not seen."
             )
+
+    def _follow(self, words: list[str]) -> None:
+        """Note the project's sources that a Python program imports, and what else it does."""
+        sources, imports = imported_by(words)
+        self.imports |= imports
+        for file in sources:
+            if (file, "read", self.execution()) not in self._seen:
+                self._noted(os.path.relpath(file), file, "read", self.execution(), "audit")
 
     def _knows(self, absolute: str, access: Access, order: int | None) -> None:
         orders = self._known.setdefault(absolute, [_NEVER, _NEVER])

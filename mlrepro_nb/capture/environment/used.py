@@ -51,6 +51,8 @@ class UsedModules:
         """Of those the imports without which the importer would have gone on."""
         self.named: set[str] = set()
         """Those that import statements of cells, and of the project's modules, name."""
+        self.by_programs: set[str] = set()
+        """Those that Python programs which cells started import, as their sources say."""
         self.held: set[str] = set()
         """Those whose objects the user's variables hold."""
 
@@ -95,14 +97,15 @@ class UsedModules:
 
     def names(self) -> list[str]:
         """Return the top-level modules, sorted."""
-        tops = top_levels() | self._in_workers
+        tops = top_levels() | self._in_workers | self.by_programs
         found = tops - _KERNEL - self._before
         # rich by sklearn is as little the kernel's as any other.
         found |= {
             top for top in tops & _KERNEL - self._before if self._importers.get(top, set()) & found
         }
         found -= self._ours(found)
-        return sorted((found | (self.named & tops)) - sys.stdlib_module_names - {"__main__"})
+        found |= (self.named & tops) | self.by_programs
+        return sorted(found - sys.stdlib_module_names - {"__main__"})
 
     def _ours(self, found: set[str]) -> set[str]:
         """Return the modules that only the recorder, or what it imported, asked for."""
@@ -131,7 +134,7 @@ class UsedModules:
         names = self.names()
         return {
             "modules": names,
-            "direct": sorted((self.named | self.held) & set(names)),
+            "direct": sorted((self.named | self.by_programs | self.held) & set(names)),
             "by": {top: sorted(self._importers[top]) for top in names if top in self._importers},
             "tried": {
                 top: by for top in names if (by := sorted(i for t, i in self.tried if t == top))

@@ -33,6 +33,18 @@ _PATIENCE = 20.0
 """Seconds after which they are checked beside the cells."""
 
 
+class Files(Protocol):
+    """Who hears of files (`data.files`)."""
+
+    @property
+    def sources(self) -> dict[str, int | None]:
+        """Python files that cells opened themselves, with the last execution that did."""
+
+    @property
+    def imports(self) -> set[str]:
+        """Top-level modules that Python programs which cells started import."""
+
+
 class Children(Protocol):
     """Who hears child processes (`data.children`)."""
 
@@ -55,8 +67,8 @@ class EnvironmentWatch(Watch):
     ----------
     recording : Recording
         The recorder.
-    sources : dict
-        Python files that cells opened themselves (``%run``); filled while it runs.
+    files : Files
+        Who hears of the files that cells open themselves (``%run``), and of programs.
     children : Children, optional
         Who hears what child processes import.
     fresh : bool
@@ -66,7 +78,7 @@ class EnvironmentWatch(Watch):
     title = "the environment"
 
     def __init__(
-        self, recording: Recording, sources: dict[str, int | None],
+        self, recording: Recording, files: Files,
         children: Children | None = None, *, fresh: bool,
     ) -> None:  # fmt: skip
         self._recording = recording
@@ -74,7 +86,7 @@ class EnvironmentWatch(Watch):
         self._told: list[dict[str, Any]] = []
         """What child processes imported, until the thread looks at it."""
         self._emit = recording.emit
-        self._sources = sources
+        self._files = files
         self._opened: dict[str, int | None] = {}
         self._log = ImportLog()
         self._workers = WorkerImports(self._log)
@@ -123,7 +135,7 @@ class EnvironmentWatch(Watch):
         if "%store" in execution.source:
             self._note_restored(execution.source)
         entries = self._log.entries
-        opened = self._sources != self._opened
+        opened = self._files.sources != self._opened
         told = self._hear(execution.order)
         if not opened and not told and len(entries) == self._looked and not self._reloads():
             return
@@ -135,7 +147,7 @@ class EnvironmentWatch(Watch):
                 self._log.again |= self._modules.take([entry], execution.order)
             self._looked += 1
         if opened:
-            self._opened = dict(self._sources)
+            self._opened = dict(self._files.sources)
             self._modules.take_opened(self._opened)
         self._worker.put(execution)
 
@@ -145,7 +157,7 @@ class EnvironmentWatch(Watch):
         for one in told:
             self._modules.take_of_worker(one["sources"], order)
         self._told += told
-        return bool(told)
+        return bool(told) or not self._files.imports <= self._used.by_programs
 
     def describe(self) -> None:
         """Report the installed software."""
@@ -165,7 +177,7 @@ class EnvironmentWatch(Watch):
         self._look_back()
         self._hear(self._recording.current())
         self._take(self._recording.current())
-        self._modules.take_opened(dict(self._sources))
+        self._modules.take_opened(dict(self._files.sources))
         with self._lock:
             self._used.look(getattr(self._recording.shell, "user_ns", None) or {})
             self._modules.take_process()
@@ -303,6 +315,7 @@ class EnvironmentWatch(Watch):
             entries = self._log.entries[self._taken :]
             self._taken += len(entries)
             self._used.take(entries)
+            self._used.by_programs |= self._files.imports
             told, self._told = self._told, []
             for one in told:
                 self._used.take_of_worker(one["edges"], one["packages"])
