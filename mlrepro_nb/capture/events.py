@@ -371,7 +371,8 @@ class Seal(msgspec.Struct):
 SHAPES: dict[str, Any] = {
     "start": Start, "begin": Begin, "end": End, "did": Did, "opens": Opens, "output": Outputs,
     "file": File, "files": list[File], "artifact": LoggedArtifact, "version": Version,
-    "removed": Removed, "gap": Gap, "deep": Deep, "traced": bool, "modules": list[Module],
+    "removed": Removed, "gap": Gap, "deep": Deep, "traced": bool, "programs": list[str],
+    "modules": list[Module],
     "imports": Imports, "run": Run,
     "model": LoggedModel, "environment": dict[str, Any], "hardware": Hardware, "seal": Seal,
     "outside": Outside, "widget": WidgetMove, "installed": Installed,

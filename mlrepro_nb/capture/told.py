@@ -47,6 +47,8 @@ class Told(msgspec.Struct):
     traced: bool = False
     """Whether strace followed the kernel from its start to its end."""
     deep: dict[str, Any] = {}
+    programs: list[str] = []
+    """Top-level modules that strace saw child processes take from distributions."""
     seal: dict[str, Any] = {}
 
 
@@ -60,6 +62,9 @@ def sort(events: Iterable[Event]) -> Told:
             told.gaps.setdefault(f"A damaged {str(kind)[:20]!r} event was left out.")
     if not told.traced:
         told.gaps.update(told.unseen)
+    if told.imports and told.programs:
+        modules = sorted({*told.imports["modules"], *told.programs})
+        told.imports = {**told.imports, "modules": modules}
     return told
 
 

@@ -18,6 +18,7 @@ from mlrepro_nb.connect import strace
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import Record
 from mlrepro_nb.record import record
+from tests.capture.installs import install
 
 CELLS = [
     "open('t.csv').read(); open('o1', 'w').write('x')",
@@ -31,11 +32,23 @@ CELLS = [
 
 
 @pytest.fixture
-def traced(repository: Path, tmp_path: Path) -> Record:
+def needs_strace() -> None:
     if shutil.which("strace") is None:
         if "strace" in os.environ.get("MLREPRO_REQUIRE", "").split(","):
             pytest.fail("required but missing: strace")
         pytest.skip("strace is not installed")
+
+
+def recorded(repository: Path, cells: list[str]) -> Record:
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "x", "language": "python"}
+    nbformat.write(nb, repository / "n.ipynb")
+    _, made = record(repository / "n.ipynb", deep=True, lock=False)
+    return made
+
+
+@pytest.fixture
+def traced(needs_strace: None, repository: Path, tmp_path: Path) -> Record:
     (tmp_path / "far.csv").write_text("far", encoding="utf-8")
     for name in "tuvwxs":
         (repository / f"{name}.csv").write_text(name, encoding="utf-8")
@@ -43,11 +56,23 @@ def traced(repository: Path, tmp_path: Path) -> Record:
         c.replace("{python!r}", repr(sys.executable)).replace("{far!r}", f'"{tmp_path}/far.csv"')
         for c in CELLS
     ]
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "x", "language": "python"}
-    nbformat.write(nb, repository / "n.ipynb")
-    _, made = record(repository / "n.ipynb", deep=True, lock=False)
-    return made
+    return recorded(repository, cells)
+
+
+def test_what_a_program_imports_is_used_by_the_run_however_it_names_it(
+    needs_strace: None, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "more" / "site-packages"
+    for name in ("cowlib", "unused"):
+        install(site, name)
+    install(site, "horselib", files={"horselib.py": "x = 1\n"})
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    (repository / "child.py").write_text("for n in ('cowlib', 'horselib'): __import__(n)\n")
+    spawn = (
+        "import multiprocessing as m\nwith m.get_context('spawn').Pool(1) as p: p.apply(len, 'x')"
+    )
+    made = recorded(repository, [f"!{sys.executable} child.py", spawn])
+    assert {d.name for d in made.environment.distributions if d.imported} == {"cowlib", "horselib"}
 
 
 def test_all_files_are_seen_in_their_cells_and_the_record_is_complete(

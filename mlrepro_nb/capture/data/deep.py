@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from mlrepro_nb.capture.data.paths import is_ignored, is_secret, printable
 from mlrepro_nb.capture.data.strace import Opened, Trace
 from mlrepro_nb.capture.told import Event
 from mlrepro_nb.connect import dvc
+
+_OURS = str(Path(__file__).parents[2]) + "/"
+_MODULE = re.compile(r"^.*/(?:site|dist)-packages/(?:__pycache__/)?(\w+)\b.*\.(?:py|pyc|so)$")
+_AT_START = frozenset({"_distutils_hack", "_virtualenv", "sitecustomize", "usercustomize"})
+"""Modules that an interpreter imports by itself."""
 
 _SLACK = 0.05
 """Seconds by which a file's change time may lie behind the clock."""
@@ -60,7 +66,28 @@ def traced(trace: Trace, events: Iterable[Event]) -> Iterator[Event]:
             yield "opens", _opens(opened, as_known)
         elif not (opened.access == "read" and "write" in kinds):
             yield from _unknown(opened, trace)
+    yield "programs", _imported(trace, own)
     yield "traced", True
+
+
+def _imported(trace: Trace, own: set[int]) -> list[str]:
+    """Return the top-level modules that the kernel's child processes took from distributions.
+
+    A child that has the recorder tells more exactly itself.
+    """
+    assert trace.kernel is not None
+    found: dict[int, set[str]] = {}
+    for opened in trace.opened.values():
+        ours = opened.absolute.startswith(_OURS)
+        match = _MODULE.search(opened.absolute)
+        if opened.access == "read" and (ours or match is not None):
+            for thread in opened.threads:
+                if not trace.descends(thread, own):
+                    tops = found.setdefault(trace.process(thread), set())
+                    tops.add("mlrepro_nb" if ours or match is None else match[1])
+    found.pop(trace.process(trace.kernel), None)
+    programs = (tops for tops in found.values() if "mlrepro_nb" not in tops)
+    return sorted(set().union(*programs) - _AT_START)
 
 
 def _unknown(opened: Opened, trace: Trace) -> Iterator[Event]:

@@ -63,6 +63,8 @@ class Trace:
         """The thread that marks the cells."""
         self.running = False
         self._parents: dict[int, int] = {}
+        self._processes: dict[int, int] = {}
+        """Of a thread that is not its process's first: that one."""
         self._folders: dict[int, str] = {}
         self._half: dict[int, str] = {}
 
@@ -85,6 +87,10 @@ class Trace:
         if call is not None:
             self._take(thread, time, call[1], call[2], call[3], call[4])
 
+    def process(self, thread: int) -> int:
+        """Return the process of a thread."""
+        return self._processes.get(thread, thread)
+
     def descends(self, thread: int, ancestors: set[int]) -> bool:
         """Return whether a thread or process is one of some, or was started by one."""
         seen: set[int] = set()
@@ -101,6 +107,8 @@ class Trace:
         if name in ("clone", "clone3", "fork", "vfork"):
             if result.isdigit() and result != "0":
                 self._parents[int(result)] = thread
+                if "CLONE_THREAD" in arguments:
+                    self._processes[int(result)] = self.process(thread)
             return
         texts = [unescaped(text) for text in _TEXT.findall(arguments)]
         if not texts:
