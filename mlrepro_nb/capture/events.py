@@ -182,6 +182,13 @@ class File(msgspec.Struct):
     stat: list[int] | None = None
 
 
+class Listed(msgspec.Struct):
+    """Folders were listed."""
+
+    order: int
+    folders: list[str]
+
+
 class Removed(msgspec.Struct):
     """A file that the run had written is gone."""
 
@@ -371,9 +378,8 @@ class Seal(msgspec.Struct):
 SHAPES: dict[str, Any] = {
     "start": Start, "begin": Begin, "end": End, "did": Did, "opens": Opens, "output": Outputs,
     "file": File, "files": list[File], "artifact": LoggedArtifact, "version": Version,
-    "removed": Removed, "gap": Gap, "deep": Deep, "traced": bool, "programs": list[str],
-    "modules": list[Module],
-    "imports": Imports, "run": Run,
+    "removed": Removed, "listed": Listed, "gap": Gap, "deep": Deep, "traced": bool,
+    "programs": list[str], "modules": list[Module], "imports": Imports, "run": Run,
     "model": LoggedModel, "environment": dict[str, Any], "hardware": Hardware, "seal": Seal,
     "outside": Outside, "widget": WidgetMove, "installed": Installed,
     "distributions": Distributions, "edits": Edits, "checkouts": dict[str, Checkout],

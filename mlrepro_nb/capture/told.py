@@ -39,6 +39,7 @@ class Told(msgspec.Struct):
     outside: list[dict[str, Any]] = []
     widgets: list[dict[str, Any]] = []
     installed: dict[int, list[str]] = {}
+    listed: dict[int, list[str]] = {}
     looked: set[int] = set()
     """Executions that ended and were looked at."""
     gaps: dict[str, None] = {}
@@ -70,6 +71,8 @@ def sort(events: Iterable[Event]) -> Told:
 
 _LISTED = {"file": "files", "outside": "outside", "widget": "widgets", "expect": "expected"}
 """Events of which each counts."""
+_OF_CELLS = {"installed": "distributions", "listed": "folders"}
+"""Events of which all count for an execution, with the list that each has."""
 _MERGED = {
     "run": ("runs", "run_id"), "model": ("models", "uri"),
     "artifact": ("artifacts", "run_id", "path"), "metric": ("metrics", "source", "name"),
@@ -95,8 +98,9 @@ def _take(told: Told, kind: str, data: Any) -> None:
         told.files.extend(data)
     elif kind == "removed":
         told.removed.add(data["absolute"])
-    elif kind == "installed":
-        told.installed.setdefault(int(data["order"]), []).extend(data["distributions"])
+    elif kind in _OF_CELLS:
+        done = getattr(told, kind).setdefault(int(data["order"]), [])
+        done.extend(data[_OF_CELLS[kind]])
     elif kind == "edits":
         told.edits.update(data["found"])
         told.checked |= set(data["of"])

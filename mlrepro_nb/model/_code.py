@@ -39,6 +39,8 @@ class ExecutedCell(msgspec.Struct, frozen=True, kw_only=True):
     """Names that it needed, and the `order` of the execution that had bound each. A result taken
     from the history (``_``, ``Out[3]``) counts as a name. None: see `Code.outside`."""
     effects: Effects | None = None
+    lists: tuple[str, ...] = ()
+    """Folders of the repository in which it looked for files, from its root."""
 
 
 class Effects(msgspec.Struct, frozen=True, kw_only=True):

@@ -102,6 +102,7 @@ def with_state(
                 mutates=tuple(sorted(cell.knowing(modules).mutates - defines)),
                 uses=uses,
                 effects=_effects(told, execution.order, cell, root),
+                lists=_lists(told, execution.order, root),
             )
         )
     return tuple(found)
@@ -178,6 +179,11 @@ def _effects(told: Told, order: int, cell: Cell, root: Path | None) -> Effects |
         distributions=tuple(told.installed.get(order, ())),
     )
     return None if found == Effects() else found
+
+
+def _lists(told: Told, order: int, root: Path | None) -> tuple[str, ...]:
+    found = {_inside(folder, root) for folder in told.listed.get(order, ())}
+    return tuple(sorted(path for path in found if not path.startswith("/")))
 
 
 def _inside(path: str, root: Path | None) -> str:

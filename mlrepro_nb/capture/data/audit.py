@@ -35,6 +35,9 @@ class Opens(Protocol):
     def removed(self, absolute: str) -> None:
         """Note that a file is about to be deleted."""
 
+    def listed(self, folder: str) -> None:
+        """Note that a folder's files are about to be listed."""
+
     def started(self, argv: list[str]) -> None:
         """Note that a program is about to be started."""
 
@@ -315,6 +318,20 @@ def _on_chdir(watch: Opens, folder: Any) -> None:
         watch.entered(os.path.abspath(name))
 
 
+_LOOKING = frozenset({"os", "glob", "pathlib", "pathlib._abc", "pathlib._local"})
+_IMPORTING = ("importlib", "_frozen_importlib", "pkgutil", "pkg_resources", "zipimport")
+
+
+def _on_list(watch: Opens, folder: Any) -> None:
+    name = "." if folder is None else as_path(folder)
+    frame: FrameType | None = sys._getframe(3)  # noqa: SLF001
+    while frame is not None and frame.f_globals.get("__name__") in _LOOKING:
+        frame = frame.f_back
+    by = str(frame.f_globals.get("__name__")) if frame is not None else ""
+    if name and not by.startswith(_IMPORTING):  # the project is on the path
+        watch.listed(os.path.abspath(name))
+
+
 _HANDLERS: dict[str, Callable[..., None]] = {
     "open": _on_open,
     "sqlite3.connect": sqlite_opened,
@@ -322,6 +339,8 @@ _HANDLERS: dict[str, Callable[..., None]] = {
     "os.remove": _on_remove,
     "os.truncate": _on_truncate,
     "os.chdir": _on_chdir,
+    "os.listdir": _on_list,
+    "os.scandir": _on_list,
     "urllib.Request": _on_url,
     "subprocess.Popen": _on_process,
     "os.posix_spawn": _on_process,

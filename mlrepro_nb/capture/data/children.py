@@ -136,6 +136,8 @@ class ChildrenWatch(Watch):
             self._files.moved(told["source"], told["target"])
         elif kind == "removed":
             self._files.removed(told["absolute"])
+        elif kind == "listed":
+            self._files.listed_by_child(told["folder"])
         elif kind == "started":
             self._files.program(told["commands"], told["held"])
         elif kind == "drew":
@@ -247,6 +249,11 @@ class Reporter:
     def removed(self, absolute: str) -> None:
         """Report that a file is about to be deleted."""
         self._tell(kind="removed", absolute=absolute)
+
+    def listed(self, folder: str) -> None:
+        """Report that a folder's files are about to be listed."""
+        if self._is_new((folder, "list")) and not by_machinery():
+            self._tell(kind="listed", folder=folder)
 
     def started(self, argv: list[str]) -> None:
         """Report a program that is started, in place of this one or beside it."""

@@ -37,6 +37,8 @@ from mlrepro_nb.capture.watch import Execution, Recording, Watch
 READ, WRITE = 1, 2
 _NEVER = sys.maxsize
 _BITS = {"read": READ, "write": WRITE, "both": READ | WRITE}
+_MOST_LISTED = 5000
+"""Folders listed by a cell that are kept: one may walk over all of a disk."""
 _COARSE_NS = 20_000_000
 """How far a file's times may lag behind the clock: the kernel stamps files once a tick."""
 
@@ -96,6 +98,8 @@ class FileWatch(Watch):
         """Python sources outside the distributions that were opened."""
         self.imports: set[str] = set()
         """Top-level modules that Python programs which cells started import."""
+        self._listed: dict[str, None] = {}
+        """Folders that the cell has listed."""
         self._known: dict[str, list[int]] = {}
         """Every path that was noted, data or not: the first execution that read and wrote it."""
         self.machinery: set[str] = set()
@@ -225,6 +229,16 @@ class FileWatch(Watch):
             {"path": mask(url), "absolute": None, "access": access, "order": key[2],
              "layer": layer}
         )  # fmt: skip
+
+    def listed(self, folder: str) -> None:
+        """Note that a folder's files are about to be listed."""
+        if not by_machinery():
+            self.listed_by_child(folder)
+
+    def listed_by_child(self, folder: str) -> None:
+        """Note that a child process listed a folder's files."""
+        if len(self._listed) < _MOST_LISTED and not is_ignored(f"{folder}/."):
+            self._listed.setdefault(folder)
 
     def entered(self, folder: str) -> None:
         """Note that a folder becomes the working folder: what it holds may be read next."""
@@ -365,6 +379,11 @@ class FileWatch(Watch):
         if self.children is not None:
             self.children.collect()
         order = self.execution()
+        if self._listed:
+            listed, self._listed = self._listed, {}
+            if order is not None:
+                folders = [printable(folder) for folder in listed]
+                self._emit("listed", {"order": order, "folders": folders})
         with self._lock:
             for absolute, (path, layer, before) in list(self._both.items()):
                 status = regular(absolute)
