@@ -31,7 +31,7 @@ from mlrepro_nb.image import (
     _settings,
 )
 from mlrepro_nb.image._plan import KINDS, UNNAMED, USER, Plan, Problem
-from mlrepro_nb.image.data import read_by
+from mlrepro_nb.image.data import listed, read_by
 from mlrepro_nb.image.system import with_packages
 from mlrepro_nb.model import Distribution, Environment, Gate, Model, Record, Report, Step, silent
 from mlrepro_nb.store import Store, project_root
@@ -123,6 +123,13 @@ def plan(
         bake_data=bake_data or settings.bake_data, urls=settings.data,
     )  # fmt: skip
     more = _files.more(root, settings.files, gathered.files)
+    if kind != "service":
+        have = [f.path for f in (*gathered.files, *more)] + [m.path for m in gathered.data.mounts]
+        beside, unlisted = listed(
+            record, root, have, bake_data=bake_data or settings.bake_data
+        )  # fmt: skip
+        more += beside
+        notes += unlisted
     required = _files.model_requirements(root, served) if served else {}
     variables = _variables(environment) | gathered.variables | _overrides.plain(settings.variables)
     held = _gates.gates([*settings.gates, *gates], record.results.metrics)

@@ -453,3 +453,72 @@ def test_what_reads_a_remote_goes_into_the_image_where_it_was_recorded(
     made = plan()
     assert any(pin.startswith("s3fs==") for pin in made.pins)
     assert record.environment.distributions
+
+
+# --- folders that a cell lists
+
+
+def listing(recorded: Recorded, folder: str = "d") -> Path:
+    """Have the last cell list a folder in which it opened one file of several."""
+    root, store, record = recorded
+    (root / folder).mkdir(exist_ok=True)
+    for name in ("p1.csv", "p2.csv", ".env", "api_key.txt", "own.py", "out.csv"):
+        (root / folder / name).write_text(name, encoding="utf-8")
+    (root / folder / "deeper").mkdir()
+    (root / folder / "deeper" / "q.csv").touch()
+    git(root, "add", "-f", ".")
+    git(root, "commit", "-qm", "Data")
+    cells = (record.code.cells[0], msgspec.structs.replace(record.code.cells[1], lists=(folder,)))
+    opened = DataAccess(
+        path=f"{folder}/p1.csv", repo_path=f"{folder}/p1.csv", digest=blake(b"p1.csv"), size=6,
+        access="read", cell=1, tracked=True,
+    )  # fmt: skip
+    made = msgspec.structs.replace(
+        opened, path=f"{folder}/out.csv", repo_path=f"{folder}/out.csv", access="write"
+    )
+    code = msgspec.structs.replace(
+        record.code, cells=cells, commit=git(root, "rev-parse", "HEAD")
+    )  # fmt: skip
+    put(root, store, data=(opened, made), code=code)
+    return root
+
+
+def data_of(made: image.Plan) -> set[str]:
+    return {f.path for f in made.files if f.layer == "data"}
+
+
+def test_the_files_of_a_folder_that_a_cell_lists_are_in_the_image(recorded: Recorded) -> None:
+    listing(recorded)
+    made = plan()
+    assert data_of(made) == {"d/p1.csv", "d/p2.csv"}
+    assert not [note for note in made.notes if "list" in note]
+
+
+def test_what_of_a_listed_folder_is_not_in_the_image_is_told(recorded: Recorded) -> None:
+    root = listing(recorded)
+    (root / "d" / "new.csv").write_text("x", encoding="utf-8")
+    (root / "d" / "p2.csv").write_bytes(bytes(SMALL + 1))
+    git(root, "commit", "-qam", "More")
+    made = plan()
+    assert data_of(made) == {"d/p1.csv"}
+    (note,) = [note for note in made.notes if "lists" in note]
+    assert note.startswith("Cell 1 lists d, of which 2 files are not in the image (d/new.csv, d/p2")
+    assert "`files`" in note
+    assert data_of(plan(bake_data=True)) == {"d/p1.csv", "d/p2.csv"}
+    (note,) = [note for note in plan(changes=["files=d/p2.csv"]).notes if "lists" in note]
+    assert "1 file is not in the image (d/new.csv)" in note
+
+
+def test_of_the_project_s_own_folder_only_data_counts(recorded: Recorded) -> None:
+    root = listing(recorded)
+    for name in ("other.csv", "Makefile", "pyproject.toml", "two.ipynb", "own.py", "README.md"):
+        (root / name).touch()
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "Files")
+    _, store, _ = recorded
+    _, record = store.find_record("train.ipynb")
+    cells = (msgspec.structs.replace(record.code.cells[1], lists=(".", "gone")),)
+    put(root, store, code=msgspec.structs.replace(
+        record.code, cells=(record.code.cells[0], *cells)
+    ), data=())  # fmt: skip
+    assert data_of(plan()) == {"data.csv", "other.csv"}

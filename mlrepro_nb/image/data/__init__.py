@@ -14,15 +14,17 @@ from mlrepro_nb.image.data._item import FOLDER, Item, read_items
 if TYPE_CHECKING:
     from mlrepro_nb.image.data._fetch import fetch, locate
     from mlrepro_nb.image.data._inputs import SMALL, Inputs, Mount, inputs, read_by
+    from mlrepro_nb.image.data._listed import listed
 
 __all__ = [
-    "FOLDER", "SMALL", "Inputs", "Item", "Mount", "fetch", "inputs", "locate", "read_by",
-    "read_items",
+    "FOLDER", "SMALL", "Inputs", "Item", "Mount", "fetch", "inputs", "listed", "locate",
+    "read_by", "read_items",
 ]  # fmt: skip
 
 _HOMES = {
     "_fetch": ("fetch", "locate"),
     "_inputs": ("SMALL", "Inputs", "Mount", "inputs", "read_by"),
+    "_listed": ("listed",),
 }
 
 
