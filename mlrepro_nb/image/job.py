@@ -134,7 +134,7 @@ def _run(arguments: list[str], folder: Path, store: Store) -> int:
     with subprocess.Popen(
         [sys.executable, "-m", "mlrepro_nb", *arguments],
         cwd=folder,
-        env={**os.environ, "MLREPRO_STORE": str(store.root)},
+        env={**os.environ, "MLREPRO_STORE": str(store.root), "MLREPRO_IMAGE": "1"},
     ) as process:
         try:
             return process.wait()

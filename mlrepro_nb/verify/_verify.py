@@ -209,6 +209,7 @@ def verify(
             notebook=found.path, prefix=first.prefix, store=found.store, rehash=rehash,
             language=_written_by(found.nb), asks=asks,
             installed=pins, at_commit=commit == "recorded",
+            in_image=bool(os.environ.get("MLREPRO_IMAGE")),
         )  # fmt: skip
         before = widget_states(found.outputs.metadata if found.outputs else found.nb.metadata)
         told = replace(told, widgets=(before, widget_states(first.nb.metadata)))

@@ -184,6 +184,25 @@ def test_several_causes_are_all_named(folder):
     assert kinds == ["deleted-definition", "undeclared-dependency", "missing-file"]
 
 
+def test_in_an_image_what_is_missing_comes_by_its_settings(folder, monkeypatch):
+    monkeypatch.setenv("MLREPRO_IMAGE", "1")
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    (folder / "nb").mkdir()
+    path = write(
+        folder / "nb" / "a.ipynb",
+        ("import nonexistent_package_xyz", ""),
+        ("print(open('../d/gone.csv').read())", "1\n"),
+        ("print(1)", "2\n"),
+    )
+    library, file, other = verify(path).causes
+    assert "--set include=nonexistent-package-xyz" in library.fix
+    assert "--set files=" in library.fix
+    assert "pip install" not in library.fix
+    assert "requirements file" not in library.evidence
+    assert "--set files=d/gone.csv`" in file.fix
+    assert "--set" not in other.fix
+
+
 @pytest.fixture
 def recorded(folder):
     subprocess.run(["git", "init", "-q", str(folder)], check=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute import recorded
@@ -69,12 +71,30 @@ def attribute(case: Case) -> dict[int, Cause | None]:
         elif cell.error is not None and index in case.confirmed:
             found[index] = case.confirmed[index][0]
         elif cell.error is not None:
-            found[index] = cause_of_error(case, index, cell.error)
+            found[index] = _built_anew(case, cause_of_error(case, index, cell.error))
         else:
             found[index] = cause_of_difference(case, index)
         if cell.error is not None and (reason := found[index]) is not None:
             broken[index] = reason
     return found
+
+
+def _built_anew(case: Case, reason: Cause) -> Cause:
+    """Return the cause of an error with what helps in an image: what it lacks is built in."""
+    if not case.in_image or reason.kind not in ("undeclared-dependency", "missing-file"):
+        return reason
+    # The setting is relative to the project, what a cell reads to the notebook.
+    path = Path(os.path.normpath(case.folder / reason.subject))
+    inside = path.relative_to(case.root) if path.is_relative_to(case.root) else "PATH"
+    file = f"`--set files={inside}`"
+    what = (
+        f"{file}, or mount it"
+        if reason.kind == "missing-file"
+        else f"`--set include={reason.subject}`, or, if it is a module of the project's, "
+        "`--set files=PATH`"
+    )
+    fix = f"The image lacks it: build it with {what}"
+    return cause(reason.kind, reason.cell, reason.subject, reason.evidence, fix)
 
 
 def _feeding(case: Case, index: int, failed: Iterable[int]) -> set[int]:

@@ -68,6 +68,8 @@ class Case:
         Pins of what was installed over the environment for the rerun.
     at_commit : bool
         Whether the rerun had no more of the project than the record's commit holds.
+    in_image : bool
+        Whether it was in an image that was built from the record.
     """
 
     def __init__(
@@ -75,10 +77,11 @@ class Case:
         root: Path, folder: Path, notebook: Path, prefix: str = "",
         language: Mapping[str, Any] | None = None, store: Store | None = None,
         rehash: bool = False, asks: bool = False, installed: Sequence[str] = (),
-        at_commit: bool = False,
+        at_commit: bool = False, in_image: bool = False,
     ) -> None:  # fmt: skip
         self.cells = dict(cells)
         self.asks, self.installed, self.at_commit = asks, tuple(installed), at_commit
+        self.in_image = in_image
         self.store = store
         self.digests = (store.digests.rehashing() if rehash else store.digests) if store else None
         """Digests of files that were hashed before, if there is a store."""
