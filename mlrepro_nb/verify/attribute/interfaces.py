@@ -112,7 +112,7 @@ def _absent_module(case: Case, index: int, module: str) -> Cause:
 def _undeclared(case: Case, index: int, top: str, module: str, said: str) -> Cause:
     found = provider(case, index, module)
     state = (
-        "the record does not say that the run imported it" if case.in_image
+        "the image was built without it" if case.in_image
         else f"{found.declared} asks for it" if found.declared
         else "no requirements file of the project names it"
     )  # fmt: skip
