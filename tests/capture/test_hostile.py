@@ -3,6 +3,9 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
+import re
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -175,3 +178,24 @@ def test_a_hundred_megabytes_of_output_do_not_stay_in_memory(kernel: Callable) -
     text = "x" * (100 << 20)
     (listed,) = [o.data for o in record.results.outputs if o.execution == 2]
     assert listed == output_digests({"output_type": "stream", "name": "stdout", "text": text})
+
+
+def test_reading_sources_warns_of_nothing(kernel: Callable, repository: Path) -> None:
+    source = "import json\nx = '\\d', b'\\u'\n"
+    (repository / "own.py").write_text(source)
+    (repository / "child.py").write_text(source)
+    cells = [
+        "import sys, warnings; warnings.simplefilter('always')",
+        "import json; x = '\\d'",
+        "import own",
+        f"!{sys.executable} child.py",
+    ]
+    said = []
+    for load in ("pass", LOAD):
+        shutil.rmtree(repository / "__pycache__", ignore_errors=True)
+        live = kernel()
+        live.run(load)
+        said.append([re.sub(r"l_\d+", "l", live.run(cell)["text"]) for cell in cells])
+        live.close()
+    assert said[0] == said[1]
+    assert "invalid escape" in said[0][1]

@@ -9,6 +9,10 @@ import shlex
 _MAGIC = re.compile(r"^\s*%%mlrepro\s+record\b(.*)$")
 _IMPORT = re.compile(r"^\s*(?:import\s+(.+)|from\s+([\w.]+)\s+import\b)")
 
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_KEPT = "\\'\"\r\n"
+"""Characters without whose backslash a string, or a line, would end elsewhere."""
+
 
 def cell_name(source: str) -> str | None:
     """Return the name that ``%%mlrepro record --name NAME`` gives to its cell."""
@@ -33,13 +37,26 @@ def cell_name(source: str) -> str | None:
     return None
 
 
+def parsed(source: str) -> ast.Module | None:
+    r"""Return the statements of a source, in which strings need not be what they were.
+
+    Python warns of ``"\d"`` when it reads a source. In a kernel that would be in a cell's output,
+    and to silence warnings would have those be shown again that were shown before.
+    """
+    if "\\" in source:
+        source = _ESCAPED.sub(lambda pair: pair[0] if pair[1] in _KEPT else f"\\{pair[0]}", source)
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
 def imported_names(source: str) -> set[str]:
     """Return the top-level modules that a cell's import statements name."""
     if "import" not in source:
         return set()
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parsed(source)
+    if tree is None:
         return _imports_by_line(source)  # magics in it, or broken
     found: set[str] = set()
     for node in ast.walk(tree):

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlrepro_nb.capture.cells.source import parsed
 from mlrepro_nb.capture.data.hashing import regular, signature
 from mlrepro_nb.capture.data.paths import is_source
 
@@ -114,12 +115,9 @@ def _names_in(file: str, _: tuple[int, ...]) -> list[_Name]:
 
 
 def _named(source: str) -> list[_Name]:
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
+    tree = parsed(source)
     found: dict[_Name, None] = {}
-    for node in ast.walk(tree):
+    for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.Import):
             found |= {(0, tuple(alias.name.split("."))): None for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
