@@ -232,7 +232,7 @@ class FileWatch(Watch):
 
     def listed(self, folder: str) -> None:
         """Note that a folder's files are about to be listed."""
-        if not by_machinery():
+        if len(self._listed) < _MOST_LISTED and folder not in self._listed and not by_machinery():
             self.listed_by_child(folder)
 
     def listed_by_child(self, folder: str) -> None:
