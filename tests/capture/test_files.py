@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from mlrepro_nb.capture.data.paths import is_ignored, is_secret
+
 LOAD = "%load_ext mlrepro_nb"
 
 MAKE = """
