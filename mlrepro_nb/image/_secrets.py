@@ -6,8 +6,10 @@ from pathlib import Path
 
 _MOST = 1 << 20
 """Bytes up to which a file is looked into: what holds a secret is short."""
-_SETTINGS = frozenset({".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".properties"})
-_LITERALS = frozenset({".py", ".json"})
+_SETTINGS = frozenset(
+    {".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".properties", ".env", ".list", ".sh"}
+)
+"""Files whose every line may give something a value, without quotes."""
 
 
 def holds_secret(path: Path, *, tracked: bool) -> bool:
@@ -16,8 +18,8 @@ def holds_secret(path: Path, *, tracked: bool) -> bool:
     Parameters
     ----------
     tracked
-        Whether git has it. If not, settings with a password count as well: what git has, its
-        owner has shown already.
+        Whether git has it. If not, passwords by their names and in URLs count as well: what git
+        has, its owner has shown already.
     """
     # Not above: a service imports this package, and has no need of what capture needs.
     from mlrepro_nb.capture.data.paths import is_secret
@@ -31,5 +33,4 @@ def holds_secret(path: Path, *, tracked: bool) -> bool:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-    named = not tracked and path.suffix.lower() in _SETTINGS | _LITERALS
-    return is_in(text, named=named, code=path.suffix.lower() in _LITERALS)
+    return is_in(text, named=not tracked, code=path.suffix.lower() not in _SETTINGS)

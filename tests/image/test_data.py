@@ -480,7 +480,8 @@ def test_what_seems_to_hold_a_secret_is_mounted_not_copied(recorded: Recorded) -
     secrets = {
         "kaggle.json": '{"username": "u", "key": "0123456789abcdef"}', "account.json": KEY,
         "note.txt": f"use {TOKEN}", "config.ini": "[db]\npassword = hunter2\n",
-        "db.yaml": "url: postgres://me:hunter2@host/db\n",
+        "db.yaml": "url: postgres://me:hunter2@host/db\n", "env.list": "DB_PASSWORD=hunter2\n",
+        "url.txt": "postgres://me:hunter2@host/db\n",
     }  # fmt: skip
     plain = {
         "words.json": '{"token": "the", "tag": "DET"}', "table.csv": "token,password\na,b\n",
