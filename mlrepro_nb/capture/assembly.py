@@ -181,7 +181,13 @@ def _code(
         except MlreproError as error:
             told.gaps.setdefault(f"The state of git is unknown: {error.message}")
     diff = put_blob(mask(found.diff).encode()) if found.diff else None
-    modules = [_module(module, root, put_blob) for module in told.modules]
+    installed = _installed(told)
+    modules = [
+        _module(module, root, put_blob)
+        for module in told.modules
+        if relative(module["absolute"], root) is not None
+        or not any(module["absolute"].startswith(place) for place in _places(module, installed))
+    ]
     return Code(
         remote=found.remote,
         commit=found.commit,
@@ -195,6 +201,19 @@ def _code(
         outside=state.outside(told),
         widgets=state.widgets(told),
     )
+
+
+def _installed(told: Told) -> dict[str, list[str]]:
+    """Return for top-level modules the folders of the distributions that have them."""
+    found: dict[str, list[str]] = {}
+    for distribution in told.distributions.get("distributions", ()):
+        for module in distribution.get("modules", ()):
+            found.setdefault(module, []).append(f"{Path(distribution['location']).parent}/")
+    return found
+
+
+def _places(module: Mapping[str, Any], installed: Mapping[str, list[str]]) -> list[str]:
+    return installed.get(module["name"].partition(".")[0], [])
 
 
 def _module(

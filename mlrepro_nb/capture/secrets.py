@@ -42,8 +42,7 @@ _FOUND_NAME = re.compile(rf"(?i)(?P<plain>{_PLAIN})|{_SHORT}")
 _WORDS = ("pass", "secret", "key", "credential", "connection", "auth", "pwd", "token", "dsn")
 
 # Shapes that are secrets whatever they are called.
-_TOKENS = re.compile(
-    r"""
+_SHAPES = r"""
     \b(?:AKIA|ASIA|AROA)[0-9A-Z]{16}\b                    # AWS key ids
     | \bgh[pousr]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,}
     | \bglpat-[\w-]{18,} | \bhf_[A-Za-z0-9]{20,}
@@ -52,9 +51,11 @@ _TOKENS = re.compile(
     | (?<=hooks\.slack\.com/services/)[\w/]{20,} | (?<=/api/webhooks/)\d{10,}/[\w-]{20,}
     | \bnpm_[A-Za-z0-9]{30,} | \bpypi-[\w-]{40,} | \bdapi[0-9a-f]{32}
     | (?<![\w-])eyJ[\w-]{8,4000}\.eyJ[\w-]{8,}\.[\w-]*    # JSON web tokens
-    | (?<=Bearer\ )[\w.~+/=-]{12,} | (?<=Basic\ )[A-Za-z0-9+/]{12,}=*
-    """,
-    re.VERBOSE,
+"""
+_CERTAIN = re.compile(_SHAPES, re.VERBOSE)
+# Prose has these words, too.
+_TOKENS = re.compile(
+    rf"{_SHAPES} | (?<=Bearer\ )[\w.~+/=-]{{12,}} | (?<=Basic\ )[A-Za-z0-9+/]{{12,}}=*", re.VERBOSE
 )
 _TOKEN_MARKS = (
     "AKIA", "ASIA", "AROA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_",
@@ -97,6 +98,8 @@ _LITERAL = re.compile(
 _BARE = re.compile(r"""[ \t]{0,4}(?P<sign>=(?!=)|:)[ \t]{0,4}(?![{$<%*(\["'\s])[^\s;'"&,)\]}]+""")
 _FLAG = re.compile(r"""(?:=|[ \t]{1,8})["']?(?!-)[^\s"']+""")
 _SHORTEST = 6
+_CERTAINLY = 12
+"""Characters from which a variable's value is no word."""
 _MOST_KNOWN = 500
 
 
@@ -133,6 +136,30 @@ def mask(text: str, *, code: bool = True) -> str:
     if "-u" in lower:
         text = _USER.sub(rf"\1{MASK}", text)
     return text
+
+
+def holds_secret(text: str, *, named: bool = False, code: bool = False) -> bool:
+    """Return whether a text holds a token of a known shape, a private key or the environment's.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    named : bool
+        Whether credentials in URLs count as well, and what is given to a name like ``password``:
+        not so in prose, which tells how to write them.
+    code : bool
+        Whether it is a program's source, or data: names are only those then that mean nothing
+        else (``token`` does).
+    """
+    if _PRIVATE_KEY.search(text) or _CERTAIN.search(text):
+        return True
+    if any(len(value) >= _CERTAINLY and value in text for value in _values()):
+        return True
+    if not named:
+        return False
+    given = any(plain or not code for _, _, plain in _named(text, code=code))
+    return given or _URL.search(text) is not None
 
 
 def scrub(data: Any, values: Iterable[str] = ()) -> Any:

@@ -273,16 +273,20 @@ def local_folder(uri: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+_LOADED = "registered_model_meta"
+
+
 def files_of_model(folder: Path) -> dict[str, Path]:
     """Return a model's files by path, sorted.
 
-    Bytecode is none of them: whoever loads a model that brings code leaves some in its folder.
+    What whoever loads a model leaves in its folder is none of them: bytecode of the code that it
+    brings, and MLflow's note of its registered name.
     """
     files = {path.relative_to(folder): path for path in sorted(folder.rglob("*"))}
     return {
         name.as_posix(): path
         for name, path in files.items()
-        if "__pycache__" not in name.parts and path.is_file()
+        if "__pycache__" not in name.parts and name.as_posix() != _LOADED and path.is_file()
     }
 
 

@@ -13,7 +13,7 @@ import msgspec
 from mlrepro_nb.connect import index, registry
 from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image import _settings, supply
-from mlrepro_nb.image._configuration import fetches
+from mlrepro_nb.image._configuration import commit_tag, fetches
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image._planning import plan, where
 from mlrepro_nb.image._predictions import with_predictions
@@ -159,9 +159,8 @@ def build(
     passed: tuple[str, ...] = ()
     if test or (test is None and push and planned.kind == "service"):
         passed = tested(planned, built, asked=bool(test), report=report)
-    names = [f"{planned.repository}:{tag}" for tag in tags(planned)]
-    if push:
-        _check_tags(names, built)
+    named = _free_tags(planned, built, report) if push else tags(planned)
+    names = [f"{planned.repository}:{tag}" for tag in named]
     documents = None
     if push or (output is not None and built.manifest):
         documents = beside.documents(planned, built, chosen.key, report)
@@ -181,7 +180,7 @@ def build(
         builder="oci" if chosen.key == "oci" else "docker",
         toolchain=built.toolchain,
         repository=planned.repository,
-        tags=tags(planned),
+        tags=named,
         base=planned.base_reference,
         commit=planned.commit,
         dirty=planned.dirty,
@@ -216,14 +215,36 @@ def ready(planned: Plan, target: str, store: Store | None, report: Report) -> St
     return store or Store.find(Path(target).resolve() if Path(target).is_file() else None)
 
 
-def _check_tags(names: list[str], built: Built) -> None:
-    """Refuse to move a tag that is another image's already."""
-    for name in names:
+def _free_tags(planned: Plan, built: Built, report: Report) -> tuple[str, ...]:
+    """Return an image's tags, without that of its commit where another image of it has that.
+
+    One commit is built again when it is released, or recorded anew; its tag stays where it is.
+
+    Raises
+    ------
+    UsageError
+        The version or the build is another image's already: a tag is never moved.
+    """
+    found = []
+    for tag in tags(planned):
+        name = f"{planned.repository}:{tag}"
         there = registry.find(name)
-        if there is not None and not built.is_same(there):
-            raise UsageError(
-                f"{name} exists in the registry as another image ({there.digest}); a tag is never "
-                "moved.",
-                "Use the image that is there, or commit, or give another --version or --build-id; "
-                "each kind of image wants a repository of its own. Nothing was pushed.",
+        if there is None or built.is_same(there):
+            found.append(tag)
+            continue
+        if tag == commit_tag(planned):
+            report(
+                Step(
+                    message=f"{name} is another image of that commit ({there.digest}) and stays "
+                    "so: this one is found by its version and its build",
+                    log=True,
+                )
             )
+            continue
+        raise UsageError(
+            f"{name} exists in the registry as another image ({there.digest}); a tag is never "
+            "moved.",
+            "Use the image that is there, or commit, or give another --version or --build-id; "
+            "each kind of image wants a repository of its own. Nothing was pushed.",
+        )
+    return tuple(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from mlrepro_nb.image._names import commit_tag as _commit_tag
 from mlrepro_nb.image._names import tags as _tags
 from mlrepro_nb.image._places import LAB as LAB
 from mlrepro_nb.image._places import LAB_PORT, RESULTS, WORK
@@ -121,6 +122,11 @@ def entrypoint(plan: Plan) -> tuple[str, ...]:
 def tags(plan: Plan) -> tuple[str, ...]:
     """Return the image's tags: version, commit, build."""
     return _tags(version=plan.version, commit=plan.commit, build_id=plan.build_id, dirty=plan.dirty)
+
+
+def commit_tag(plan: Plan) -> str | None:
+    """Return that one of the image's tags that tells its commit."""
+    return _commit_tag(plan.commit, dirty=plan.dirty)
 
 
 def labels(plan: Plan) -> dict[str, str]:

@@ -9,7 +9,10 @@ from importlib import metadata
 from mlrepro_nb.image._closure import normal
 from mlrepro_nb.model import Distribution, Hardware
 
-_CUDA = re.compile(r"nvidia-.*|triton(?:-.*)?|cuda-(?:bindings|toolkit|pathfinder)|.*-cu1[0-9]")
+# NVIDIA's `nvidia-ml-py` reads what the driver tells, with or without CUDA: we need it ourselves.
+_CUDA = re.compile(
+    r"nvidia-(?!ml-py$).*|triton(?:-.*)?|cuda-(?:bindings|toolkit|pathfinder)|.*-cu1[0-9]"
+)
 _MB = 10**6
 
 

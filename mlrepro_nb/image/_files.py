@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
 from mlrepro_nb.changes import edited_cell
-from mlrepro_nb.connect import mlflow
+from mlrepro_nb.connect import git, mlflow
 from mlrepro_nb.errors import MlreproError, NotFoundError, StoreError, UsageError
 from mlrepro_nb.image._contents import ContextFile, in_project, inside
 from mlrepro_nb.image._places import VENV
+from mlrepro_nb.image._secrets import holds_secret
 from mlrepro_nb.image.data import Inputs, inputs
 from mlrepro_nb.model import Model, Record, canonical, digest_bytes, short
 from mlrepro_nb.store import Store
@@ -29,7 +30,7 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
 
 def gather(
     record: Record, digest: str, root: Path, store: Store, *, kind: str, model: Model | None,
-    bake_data: bool, urls: Mapping[str, str] = {},
+    bake_data: bool, urls: Mapping[str, str] = {}, asked: Sequence[str] = (),
 ) -> Gathered:  # fmt: skip
     """Return the files of an image.
 
@@ -39,12 +40,16 @@ def gather(
         Copy all data into it.
     urls
         Where data can be downloaded, by its path in the project.
+    asked
+        Patterns of files that go in whatever they hold.
 
     Raises
     ------
     UsageError
-        One of them is gone or not what was recorded.
+        One of them is gone, or not what was recorded, or would make a secret known.
     """
+    named = _matching(root, asked)
+    _refuse_secrets(root, [m.path for m in record.code.modules if in_project(m.path)], named)
     files = [
         ContextFile(layer="code", path=inside(m.path), source=str(_module(root, m.path, m.digest)))
         for m in record.code.modules
@@ -64,6 +69,7 @@ def gather(
         files.append(ContextFile(layer="record", path="model.json", content=canonical(facts)))
         return Gathered(files=tuple(files), variables=variables)
     notebook = _notebook(record, root)
+    _refuse_secret_cells(record, notebook)
     source = json.dumps(_stripped(notebook), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     files.append(
         ContextFile(layer="code", path=inside(record.code.notebook), content=source.encode())
@@ -72,12 +78,37 @@ def gather(
         ContextFile(layer="record", path="reference.ipynb", content=_reference(record, root, store))
     )
     files += _listings(record, store)
-    data = inputs(record, root, store, bake_data=bake_data, urls=urls)
+    data = inputs(record, root, store, bake_data=bake_data, urls=urls, asked=named)
     if data.items:
         files.append(ContextFile(layer="record", path="data.json", content=canonical(data.items)))
     if kind == "notebook":
         files.append(_kernelspec(notebook, record))
     return Gathered(files=(*files, *data.files), data=data, variables=variables)
+
+
+def _refuse_secrets(root: Path, modules: Sequence[str], named: Collection[str]) -> None:
+    """Refuse modules that hold a secret: each layer is there for whoever can pull it."""
+    tracked = git.tracked(root, list(modules)) if git.root(root) is not None else set[str]()
+    for path in modules:
+        if path not in named and holds_secret(root / path, tracked=path in tracked):
+            raise UsageError(
+                f"{path}, which the notebook imported, seems to hold a secret: everybody who can "
+                "pull the image could read it.",
+                "Read it from an environment variable or a mounted file and record again, or "
+                "name the file under `files` in [tool.mlrepro] to have it in the image as it is.",
+            )
+
+
+def _refuse_secret_cells(record: Record, notebook: Mapping[str, Any]) -> None:
+    from mlrepro_nb.capture.secrets import holds_secret as is_in
+
+    for index, cell in enumerate(notebook["cells"]):
+        if is_in(_text(cell["source"])):
+            raise UsageError(
+                f"Cell {index} of {record.code.notebook} holds a secret (a token or a private "
+                "key): everybody who can pull the image could read it.",
+                "Read it from an environment variable or a mounted file and record again.",
+            )
 
 
 def _listings(record: Record, store: Store) -> Iterator[ContextFile]:
@@ -283,7 +314,15 @@ def more(
         A pattern leads out of the project, or matches nothing.
     """
     there = {f.path for f in known if f.layer in ("code", "data", "bulk")}
-    found: dict[str, ContextFile] = {}
+    return tuple(
+        ContextFile(layer="code", path=name, source=str(path))
+        for name, path in sorted(_matching(root, patterns).items())
+        if name not in there
+    )
+
+
+def _matching(root: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
     for pattern in patterns:
         matched = sorted(p for p in root.glob(inside(pattern)) if p.is_file())
         if not matched:
@@ -291,8 +330,5 @@ def more(
                 f"`files` names {pattern!r}, and there is no such file in {root}.",
                 "Correct it in [tool.mlrepro] of pyproject.toml.",
             )
-        for path in matched:
-            name = inside(path.relative_to(root).as_posix())
-            if name not in there:
-                found[name] = ContextFile(layer="code", path=name, source=str(path))
-    return tuple(found[name] for name in sorted(found))
+        found |= {inside(path.relative_to(root).as_posix()): path for path in matched}
+    return found

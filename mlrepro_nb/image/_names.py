@@ -46,8 +46,14 @@ def refuse_latest(text: str) -> None:
 
 def tags(*, version: str, commit: str | None, build_id: str, dirty: bool) -> tuple[str, ...]:
     """Return the tags of an image: its version, its commit, its build."""
-    wanted = [version, *([short(commit)] if commit else []), f"build-{build_id}"]
-    return tuple(dict.fromkeys(tag(text, dirty=dirty) for text in wanted))
+    made = [tag(version, dirty=dirty), commit_tag(commit, dirty=dirty),
+            tag(f"build-{build_id}", dirty=dirty)]  # fmt: skip
+    return tuple(dict.fromkeys(text for text in made if text is not None))
+
+
+def commit_tag(commit: str | None, *, dirty: bool) -> str | None:
+    """Return the tag that tells an image's commit, None where there is none."""
+    return tag(short(commit), dirty=dirty) if commit else None
 
 
 def repository(named: str | None, *, notebook: str, kind: str) -> str:

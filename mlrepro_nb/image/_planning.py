@@ -120,7 +120,7 @@ def plan(
     served = _served(record, model) if kind == "service" else None
     gathered = _files.gather(
         record, digest, root, found_store, kind=kind, model=served,
-        bake_data=bake_data or settings.bake_data, urls=settings.data,
+        bake_data=bake_data or settings.bake_data, urls=settings.data, asked=settings.files,
     )  # fmt: skip
     more = _files.more(root, settings.files, gathered.files)
     if kind != "service":

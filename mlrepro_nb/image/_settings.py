@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from mlrepro_nb.capture.secrets import mask
 from mlrepro_nb.connect.command import redact
 from mlrepro_nb.errors import UsageError
 
@@ -187,9 +188,10 @@ def _urls(table: dict[str, Any], path: Path) -> dict[str, str]:
             'Write lines like "data/big.csv" = "https://…".',
         )
     for name, url in found.items():
-        if redact(url) != url:
+        if redact(url) != url or mask(url) != url:
             raise UsageError(
-                f"{path}: the URL of {name} holds credentials, which would be in the image.",
+                f"{path}: the URL of {name} holds credentials or a signature, which would be in "
+                "the image.",
                 "Leave them out; a container gets them from its environment or a mounted file.",
             )
     return dict(found)

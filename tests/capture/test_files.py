@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from mlrepro_nb.capture.data.paths import is_ignored, is_secret
+
 LOAD = "%load_ext mlrepro_nb"
 
 MAKE = """
@@ -269,6 +271,25 @@ def test_a_file_of_secrets_is_named_and_nothing_of_what_it_holds(
     kept = [path.read_bytes() for path in (repository / ".mlrepro").rglob("*") if path.is_file()]
     digest = blake3(secret).hexdigest().encode()
     assert not [held for held in kept if secret in held or digest in held]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_so"),
+    [
+        (".env.local", True), ("kaggle.json", True), ("secrets.toml", True), ("key.pem", True),
+        (".netrc", True), ("id_ed25519", True), ("client_secret.json", True), ("TOKEN.txt", True),
+        ("tokens.txt", False), ("secretary.csv", False), ("credentials.csv", False),
+        ("keys.json", False), ("environment.yml", False),
+    ],
+)  # fmt: skip
+def test_files_of_secrets_are_known_by_name(name: str, *, is_so: bool) -> None:
+    assert is_secret(f"/project/{name}") is is_so
+
+
+def test_what_tells_of_an_installed_distribution_is_no_data() -> None:
+    assert is_ignored("/elsewhere/thing/thing.egg-info/PKG-INFO")
+    assert is_ignored("/elsewhere/thing-1.dist-info/entry_points.txt")
+    assert not is_ignored("/elsewhere/thing/PKG-INFO")
 
 
 def test_a_database_that_is_only_read_is_not_written(kernel: Callable, repository: Path) -> None:

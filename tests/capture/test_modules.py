@@ -10,6 +10,7 @@ import pytest
 from blake3 import blake3
 
 from mlrepro_nb.model import LocalModule
+from tests.capture.installs import install
 
 
 def digest(text: str) -> str:
@@ -129,6 +130,16 @@ def test_a_module_from_elsewhere_is_told_and_its_source_kept(live: Any, reposito
     assert found["helper"].digest == digest("y = 2\n")
     assert live.store().blobs.get(found["helper"].kept) == b"y = 2\n"
     assert found["own"].kept is None  # git and the diff tell
+
+
+def test_a_distribution_in_a_folder_of_any_name_is_no_module_from_elsewhere(
+    live: Any, repository: Path
+) -> None:
+    target = repository.parent / "target"
+    install(target, "ratio", files={"ratio.py": "value = 2\n"})
+    live.run(f"import sys; sys.path.insert(0, {str(target)!r})")
+    live.run("import ratio, own")
+    assert set(modules(live)) == {"own"}
 
 
 def test_our_own_sources_are_no_modules_of_the_project(live: Any) -> None:

@@ -38,7 +38,12 @@ def test_a_models_digest_is_over_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "m" / "a").write_text("2")
     second = door.digest_of_files(tmp_path / "m")
     (tmp_path / "m" / "a").rename(tmp_path / "m" / "b")
-    assert len({first, second, door.digest_of_files(tmp_path / "m")}) == 3
+    third = door.digest_of_files(tmp_path / "m")
+    assert len({first, second, third}) == 3
+    (tmp_path / "m" / "registered_model_meta").write_text("model_name: m\n")
+    (tmp_path / "m" / "__pycache__").mkdir()
+    (tmp_path / "m" / "__pycache__" / "a.pyc").write_text("")
+    assert door.digest_of_files(tmp_path / "m") == third, "whoever loads it leaves these"
 
 
 def test_without_mlflow_there_are_no_runs() -> None:

@@ -25,7 +25,7 @@ from mlrepro_nb.connect.download import Login
 from mlrepro_nb.errors import MlreproError, ToolError, UsageError
 from mlrepro_nb.image import fetch as program
 from mlrepro_nb.image.data import SMALL, Item, fetch, read_items
-from mlrepro_nb.model import DataAccess, DvcPointer, Record
+from mlrepro_nb.model import DataAccess, DvcPointer, LocalModule, Record, digest_text
 from mlrepro_nb.store import Store
 from tests.conftest import git
 from tests.image.conftest import blake, put
@@ -462,7 +462,7 @@ def listing(recorded: Recorded, folder: str = "d") -> Path:
     """Have the last cell list a folder in which it opened one file of several."""
     root, store, record = recorded
     (root / folder).mkdir(exist_ok=True)
-    for name in ("p1.csv", "p2.csv", ".env", "api_key.txt", "own.py", "out.csv"):
+    for name in ("p1.csv", "p2.csv", ".env", "own.py", "out.csv"):
         (root / folder / name).write_text(name, encoding="utf-8")
     (root / folder / "deeper").mkdir()
     (root / folder / "deeper" / "q.csv").touch()
@@ -499,14 +499,17 @@ def test_what_of_a_listed_folder_is_not_in_the_image_is_told(recorded: Recorded)
     (root / "d" / "new.csv").write_text("x", encoding="utf-8")
     (root / "d" / "p2.csv").write_bytes(bytes(SMALL + 1))
     git(root, "commit", "-qam", "More")
+    (root / "d" / "token.txt").write_text(TOKEN)
+    git(root, "add", "d/token.txt")
+    git(root, "commit", "-qm", "Secret")
     made = plan()
     assert data_of(made) == {"d/p1.csv"}
     (note,) = [note for note in made.notes if "lists" in note]
-    assert note.startswith("Cell 1 lists d, of which 2 files are not in the image (d/new.csv, d/p2")
+    assert note.startswith("Cell 1 lists d, of which 3 files are not in the image (d/new.csv, d/p2")
     assert "`files`" in note
     assert data_of(plan(bake_data=True)) == {"d/p1.csv", "d/p2.csv"}
     (note,) = [note for note in plan(changes=["files=d/p2.csv"]).notes if "lists" in note]
-    assert "1 file is not in the image (d/new.csv)" in note
+    assert "2 files are not in the image (d/new.csv, d/token.txt)" in note
 
 
 def test_of_the_project_s_own_folder_only_data_counts(recorded: Recorded) -> None:
@@ -522,3 +525,80 @@ def test_of_the_project_s_own_folder_only_data_counts(recorded: Recorded) -> Non
         record.code, cells=(record.code.cells[0], *cells)
     ), data=())  # fmt: skip
     assert data_of(plan()) == {"data.csv", "other.csv"}
+
+
+# --- secrets
+
+KEY = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"
+TOKEN = "ghp_" + "a1B2" * 9
+
+
+def read(folder: Path, store: Store, **contents: str) -> None:
+    """Put a record of a run that read files which git ignores."""
+    found = []
+    for name, content in contents.items():
+        (folder / name).write_text(content)
+        found.append(
+            DataAccess(path=name, repo_path=name, digest=blake(content.encode()),
+                       size=len(content), access="read", cell=1)
+        )  # fmt: skip
+    (folder / ".gitignore").write_text("\n".join([".mlrepro/", *contents]))
+    git(folder, "commit", "-qam", "Ignore")
+    put(folder, store, data=tuple(found))
+
+
+def test_what_seems_to_hold_a_secret_is_mounted_not_copied(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    secrets = {
+        "kaggle.json": '{"username": "u", "key": "0123456789abcdef"}', "account.json": KEY,
+        "note.txt": f"use {TOKEN}", "config.ini": "[db]\npassword = hunter2\n",
+        "db.yaml": "url: postgres://me:hunter2@host/db\n", "env.list": "DB_PASSWORD=hunter2\n",
+        "url.txt": "postgres://me:hunter2@host/db\n",
+    }  # fmt: skip
+    plain = {
+        "words.json": '{"token": "the", "tag": "DET"}', "table.csv": "token,password\na,b\n",
+        "prose.txt": "Basic understanding: a password = a word\n",
+    }  # fmt: skip
+    read(folder, store, **secrets, **plain)
+    for baked in (False, True):
+        made = plan(bake_data=baked)
+        assert {f.path for f in made.files if f.layer in ("data", "bulk")} == set(plain)
+        assert {m.path for m in made.mounts} == set(secrets)
+        note = next(n for n in made.notes if n.startswith("note.txt"))
+        assert "seems to hold a secret" in note
+        assert "mount it at" in note
+        assert "--bake-data" not in note
+    (told,) = (n for n in made.notes if "data files" in n)
+    assert "Git does not track prose.txt, table.csv, words.json." in told.replace(
+        "words.json, table.csv, prose.txt", "prose.txt, table.csv, words.json"
+    )
+    (folder / "pyproject.toml").write_text('[tool.mlrepro]\nfiles = ["note.txt"]\n')
+    assert "note.txt" in {f.path for f in plan().files}
+
+
+@pytest.mark.parametrize(
+    "source", [f"TOKEN = '{TOKEN}'\n", "api_key = 'abc123'\n"], ids=["shape", "name"]
+)
+def test_a_module_with_a_secret_is_refused_unless_it_is_asked_for(
+    recorded: Recorded, source: str
+) -> None:
+    folder, store, record = recorded
+    (folder / "mine.py").write_text(source)
+    module = LocalModule(name="mine", path="mine.py", digest=digest_text(source))
+    put(folder, store, code=msgspec.structs.replace(record.code, modules=(module,)))
+    with pytest.raises(UsageError, match=r"mine\.py.* seems to hold a secret"):
+        plan()
+    (folder / "pyproject.toml").write_text('[tool.mlrepro]\nfiles = ["mine.py"]\n')
+    assert "mine.py" in {f.path for f in plan().layer("code")}
+
+
+def test_a_cell_with_a_token_is_refused(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    path = folder / "train.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][0]["source"] += f"\ntoken = '{TOKEN}'"
+    path.write_text(json.dumps(notebook))
+    git(folder, "commit", "-qam", "Token")
+    put(folder, store)
+    with pytest.raises(UsageError, match=r"Cell 0 of train\.ipynb holds a secret"):
+        plan()

@@ -249,6 +249,25 @@ def test_a_tag_is_never_moved(exact: Recorded, base_image: str, registry: str) -
     assert door.find(f"{name}:build-3") is None
 
 
+def test_a_commit_that_is_built_again_for_a_release_keeps_its_tag_where_it_is(
+    exact: Recorded, base_image: str, registry: str
+) -> None:
+    name = f"{registry}/test/{uuid.uuid4().hex[:12]}"
+    options: dict[str, Any] = {"builder": "oci", "base": base_image, "repository": name,
+                               "push": True}  # fmt: skip
+    _, first = image.build("train.ipynb", **options, build_id="1")
+    (commit,) = set(first.tags) - {"0.0.0", "build-1"}
+    steps: list[str] = []
+    _, release = image.build(
+        "train.ipynb", **options, build_id="2", version="1.0.0",
+        report=lambda step: steps.append(step.message),
+    )  # fmt: skip
+    assert release.tags == ("1.0.0", "build-2")
+    assert door.resolve(f"{name}:1.0.0") == release.digest != first.digest
+    assert door.resolve(f"{name}:{commit}") == first.digest
+    assert any(commit in step and "stays so" in step for step in steps)
+
+
 def test_an_archive_is_a_layout_and_loads_into_an_engine(
     exact: Recorded, base_image: str, tmp_path: Path
 ) -> None:

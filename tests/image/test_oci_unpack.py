@@ -347,16 +347,20 @@ def test_a_tar_of_a_layer_is_one_for_every_reader(tmp_path: Path) -> None:
 # --- layers
 
 
+def a_plan(*, bytecode: bool = True) -> Plan:
+    return Plan(
+        kind="job", record="sha256:1", notebook="n.ipynb", python=VERSION, machine="x86_64",
+        base="b", repository="r", version="1", build_id="1", created="", bytecode=bytecode,
+    )  # fmt: skip
+
+
 def test_a_distribution_that_nothing_imports_comes_as_source_and_changes_no_other(
     tmp_path: Path,
 ) -> None:
     cache, made = oci.Cache(tmp_path / "cache"), wheel(tmp_path)
     digest, size = cache.put(made.read_bytes()), made.stat().st_size
     wheels = [Wheel(distribution="demo-pkg", filename=NAME, digest=digest, size=size)]
-    plan = Plan(
-        kind="job", record="sha256:1", notebook="n.ipynb", python=VERSION, machine="x86_64",
-        base="b", repository="r", version="1", build_id="1", created="",
-    )  # fmt: skip
+    plan = a_plan()
     place = _unpack.venv(_layers.site_packages(plan), plan.python)
 
     def names(**only: tuple[str, ...]) -> tuple[str, list[str]]:
@@ -384,10 +388,7 @@ def test_of_a_small_distribution_come_those_packages_compiled_that_the_run_impor
     made = wheel(tmp_path, {**CONTENT, **more})
     digest, size = cache.put(made.read_bytes()), made.stat().st_size
     wheels = [Wheel(distribution="demo-pkg", filename=NAME, digest=digest, size=size)]
-    plan = Plan(
-        kind="job", record="sha256:1", notebook="n.ipynb", python=VERSION, machine="x86_64",
-        base="b", repository="r", version="1", build_id="1", created="",
-    )  # fmt: skip
+    plan = a_plan()
     place = _unpack.venv(_layers.site_packages(plan), plan.python)
 
     def compiled(*packages: str) -> set[str]:
@@ -429,10 +430,7 @@ def test_a_file_that_two_distributions_have_comes_from_the_later_one(tmp_path: P
             Wheel(distribution=name, filename=f"{name}-1.0-py3-none-any.whl",
                   digest=cache.put(data), size=len(data))
         )  # fmt: skip
-    plan = Plan(
-        kind="job", record="sha256:1", notebook="n.ipynb", python=VERSION, machine="x86_64",
-        base="b", repository="r", version="1", build_id="1", created="", bytecode=False,
-    )  # fmt: skip
+    plan = a_plan(bytecode=False)
     place = _unpack.venv(_layers.site_packages(plan), plan.python)
     made = _layers._distributions(plan, place, wheels, {}, cache, cache, silent)
     assert [m.title for m in made] == ["the other distributions", "bb"]

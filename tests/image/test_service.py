@@ -100,6 +100,7 @@ VALID: list[tuple[str, str]] = [
         {"inputs": {"n": [1, 2], "x": [0.5, 0.25], "s": ["a", "b"], "ok": [True, False]}},
         {"inputs": [ROW]},
         {"dataframe_records": [{**ROW, "x": None}]},
+        {"dataframe_records": [{**ROW, "x": float("nan")}]},
         {"dataframe_records": [ROW], "params": {}},
     )
 ]
@@ -139,7 +140,6 @@ REFUSED: list[tuple[Any, int, str, str | None]] = [
     (changed(x="0.5"), 400, "Column 'x', row 1: '0.5' is not a number", "x"),
     (changed(x=True), 400, "Column 'x', row 1: true is not a number", "x"),
     (changed(x=float("inf")), 400, "inf is not finite", "x"),
-    (changed(x=float("nan")), 400, "nan is not finite", "x"),
     (changed(x=10**400), 400, "an integer of many digits is not finite", "x"),
     (changed(n=1.5), 400, "Column 'n', row 1: 1.5 is not a 64-bit integer", "n"),
     (changed(n=2**63), 400, "does not fit into a 64-bit integer", "n"),

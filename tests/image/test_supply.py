@@ -158,6 +158,16 @@ def test_the_image_s_own_list_of_packages_is_believed(planned: image.Plan) -> No
     assert found["debian"]["type"] == "operating-system"
 
 
+def test_what_the_base_image_s_own_python_has_is_in_it(planned: image.Plan) -> None:
+    site = "/usr/local/lib/python3.11/site-packages"
+    system = supply.system(
+        {"/var/lib/dpkg/status": DPKG, f"{site}/Some_pip-23.2.1.dist-info/METADATA": "Name: x\n"}
+    )
+    assert packages.WANTED.fullmatch(f"{site}/Some_pip-23.2.1.dist-info/METADATA")
+    assert not packages.WANTED.fullmatch(f"/opt/venv{site}/pip-23.2.1.dist-info/METADATA")
+    assert components(planned, system)["some-pip"]["purl"] == "pkg:pypi/some-pip@23.2.1"
+
+
 def test_without_one_those_are_listed_that_owned_a_library_of_the_run(
     recorded: Recorded,
 ) -> None:

@@ -312,5 +312,7 @@ def test_cuda_that_nobody_used_is_told(recorded: Recorded) -> None:
     assert "1 distributions of CUDA" in note
     assert "download.pytorch.org/whl/cpu" in note
     assert _cuda.unused(hardware, [torch]) is None
+    ours = Distribution(name="nvidia-ml-py", version="13")
+    assert _cuda.unused(hardware, [ours]) is None, "mlrepro-nb requires it"
     gpu = Gpu(product="H100", uuid="GPU-1", memory=1, used=True)
     assert _cuda.unused(msgspec.structs.replace(hardware, gpus=(gpu,)), [cuda]) is None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -29,9 +30,18 @@ _FOLDERS = frozenset(
     }
 )  # fmt: skip
 
+_METADATA = (".egg-info", ".dist-info")
+"""Folders that tell of an installed distribution, which may be anywhere."""
 _CODE = (".py", ".pyc", ".pyi", ".pyx", ".so", ".pth", ".egg-link", ".ttf", ".otf", ".afm")
 _GENERATED = ("/torchinductor_", "/__autograph_generated_file")
 """Sources that compilers write and import, in temporary folders."""
+_SECRET = re.compile(
+    r"""(?ix) \.netrc | \.pgpass | \.pypirc | \.npmrc | \.my\.cnf | \.htpasswd | \.git-credentials
+    | .*\.(?:pem|key|p12|pfx|jks|kdbx) | id_(?:rsa|dsa|ecdsa|ed25519)
+    | (?:\.?secrets?|credentials?|passwords?|token|api[_-]?keys?|kaggle
+        |client[_-]secrets?|service[_-]account(?:[_-]key)?)(?:\.(?:json|ya?ml|toml|ini|cfg|txt))?
+    """
+)
 _SIDE_FILES = ("-journal", "-wal", "-shm", ".wal")
 _VERSION_CONTROL = (".gitignore", ".gitattributes", ".gitmodules", ".dvcignore", ".DS_Store")
 
@@ -74,7 +84,7 @@ def is_ignored(path: str, access: str = "read") -> bool:
     if path.startswith(ignored_prefixes()):
         return True
     folder, name = os.path.split(path)
-    if not _FOLDERS.isdisjoint(folder.split("/")):
+    if not _FOLDERS.isdisjoint(folder.split("/")) or folder.endswith(_METADATA):
         return True
     if name.startswith(".") and folder == os.path.expanduser("~"):
         return True
@@ -84,12 +94,13 @@ def is_ignored(path: str, access: str = "read") -> bool:
 
 
 def is_secret(path: str) -> bool:
-    """Return whether a file holds secrets by its name (``.env``, ``.env.local``).
+    """Return whether a file holds secrets by its name (``.env.local``, ``kaggle.json``).
 
     Of such a file no digest is taken: it is short, its form is known, and who has the digest can
     try what it may hold.
     """
-    return os.path.basename(path).startswith(".env")
+    name = os.path.basename(path)
+    return name.startswith(".env") or _SECRET.fullmatch(name) is not None
 
 
 def printable(path: str) -> str:

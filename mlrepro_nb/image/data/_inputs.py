@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -10,10 +10,12 @@ import msgspec
 from mlrepro_nb.connect import command, dvc, git
 from mlrepro_nb.errors import StoreError, UsageError
 from mlrepro_nb.image._contents import ContextFile, Layer, in_project, inside
+from mlrepro_nb.image._secrets import holds_secret
 from mlrepro_nb.image.data._item import FOLDER, Item
 from mlrepro_nb.model import DataAccess, Record
 from mlrepro_nb.store import Store
 
+_SHOWN = 6
 SMALL = 10 * 2**20
 """Bytes up to which data that git does not track is copied into an image unasked."""
 
@@ -51,19 +53,21 @@ def read_by(record: Record) -> dict[str, str]:
 
 def inputs(
     record: Record, root: Path, store: Store, *, bake_data: bool,
-    urls: Mapping[str, str] = {},
+    urls: Mapping[str, str] = {}, asked: Collection[str] = (),
 ) -> Inputs:  # fmt: skip
     """Decide what of a run's data goes into its image.
 
-    What git tracks and what is small goes in; all of it with `bake_data`. The
-    rest is fetched when a container starts: from DVC's remote, from the URL that
-    ``dvc import-url`` took it from or the project's settings name, or from what
-    is mounted.
+    What git tracks and what is small goes in; all of it with `bake_data`, but nothing that
+    seems to hold a secret. The rest is fetched when a container starts: from DVC's remote,
+    from the URL that ``dvc import-url`` took it from or the project's settings name, or
+    from what is mounted.
 
     Parameters
     ----------
     urls
         Where files can be downloaded, by their path in the project.
+    asked
+        Paths in the project of files that go in whatever they hold.
 
     Raises
     ------
@@ -100,11 +104,14 @@ def inputs(
             continue
         size = access.size or 0
         under_git = name in tracked or access.tracked
-        reason = None
+        reason, secret = None, False
         if not (bake_data or under_git or size <= SMALL):
             reason = f"{_amount(size)} that git does not track"
         elif not bake_data and access.dvc is not None and not (root / name).exists():
             reason = "DVC tracks it, and it is not here"
+        elif (found_in := _secret(root, access, store, asked, tracked=under_git)) is not None:
+            reason = f"{found_in} seems to hold a secret; name it under `files` to copy it"
+            secret = True
         if reason is None:
             _check(root / name, access, store)
             # Apart, so that an edit of what is small does not move what is big.
@@ -117,10 +124,11 @@ def inputs(
         made = tuple(_items(access, store, _urls(access, root, urls)))
         items |= {item.path: item for item in made}
         mounts[name] = Mount(
-            path=name, where=f"{FOLDER}/{name}", reason=reason, size=size, sources=_sources(made)
-        )
+            path=name, where=f"{FOLDER}/{name}", reason=reason, size=None if secret else size,
+            sources=_sources(made),
+        )  # fmt: skip
     notes = [_note(mount) for mount in mounts.values()]
-    if inside_ := _baked(tuple(files.values())):
+    if inside_ := _baked(tuple(files.values()), tracked):
         notes.insert(0, inside_)
     notes += [
         f"{url} is not in the image: the notebook itself reads it there when it runs."
@@ -169,14 +177,27 @@ def _note(mount: Mount) -> str:
     return f"{what}mount it at {mount.where}{'' if mount.size is None else ', or --bake-data'}."
 
 
-def _baked(files: tuple[ContextFile, ...]) -> str | None:
+def _secret(
+    root: Path, access: DataAccess, store: Store, asked: Collection[str], *, tracked: bool
+) -> str | None:
+    """Return the first file of an entry that seems to hold a secret, None if there is none."""
+    for file in _files(access, store):
+        if file not in asked and holds_secret(root / file, tracked=tracked):
+            return file
+    return None
+
+
+def _baked(files: tuple[ContextFile, ...], tracked: Collection[str]) -> str | None:
     if not files:
         return None
     size = sum(Path(f.source).stat().st_size for f in files if f.source is not None)
     what = "1 data file" if len(files) == 1 else f"{len(files)} data files"
+    others = [file.path for file in files if file.path not in tracked]
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    told = f" Git does not track {', '.join(others[:_SHOWN])}{more}." if others else ""
     return (
         f"{what} ({_amount(size)}) {'is' if len(files) == 1 else 'are'} in the image: what git "
-        f"tracks, what has at most {_amount(SMALL)}, and what --bake-data asked for."
+        f"tracks, what has at most {_amount(SMALL)}, and what --bake-data asked for.{told}"
     )
 
 

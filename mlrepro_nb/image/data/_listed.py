@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlrepro_nb.connect import git
 from mlrepro_nb.image._contents import ContextFile, in_project, inside
+from mlrepro_nb.image._secrets import holds_secret
 from mlrepro_nb.image.data._inputs import SMALL
 from mlrepro_nb.model import Record
 
@@ -42,7 +43,8 @@ def listed(
         for name in names:
             path = root / name
             small = bake_data or path.stat().st_size <= SMALL
-            if name in tracked and small and not path.is_symlink():
+            own = name in tracked and not path.is_symlink()
+            if own and small and not holds_secret(path, tracked=True):
                 files.append(ContextFile(layer="data", path=inside(name), source=str(path)))
             else:
                 out.append(name)
@@ -55,7 +57,6 @@ def _members(root: Path, folder: str, have: set[str]) -> Iterator[str]:
     # Not above: a service imports this package, and has no need of what capture needs.
     from mlrepro_nb.capture.data.folders import is_others
     from mlrepro_nb.capture.data.paths import is_ignored
-    from mlrepro_nb.capture.secrets import is_secret_name
 
     place = root / folder
     above = {folder, *(str(path) for path in Path(folder).parents)} - {"."}
@@ -63,7 +64,7 @@ def _members(root: Path, folder: str, have: set[str]) -> Iterator[str]:
         return
     for path in sorted(place.iterdir()):
         name = path.relative_to(root).as_posix()
-        skipped = is_others(name) or is_ignored(str(path)) or is_secret_name(path.stem)
+        skipped = is_others(name) or is_ignored(str(path))
         if name not in have and not skipped and path.is_file():
             yield name
 
@@ -74,5 +75,6 @@ def _note(folder: str, cell: int | None, names: list[str]) -> str:
     return (
         f"{'A cell' if cell is None else f'Cell {cell}'} lists {folder}, of which {what} not in "
         f"the image ({shown}): no cell opened them, and git does not track them, or they have "
-        f"more than {SMALL // 2**20} MiB. If the result depends on them, name them in `files`."
+        f"more than {SMALL // 2**20} MiB, or seem to hold a secret. If the result depends on them, "
+        "name them in `files`."
     )

@@ -131,7 +131,8 @@ def _all_floats(values: Sequence[Any], limit: float) -> bool:
 def problem(declared: dict[str, Any], value: Any) -> str | None:
     """Return what is wrong with a value of a declared type, None if nothing."""
     kind = str(declared.get("type"))
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value) and kind in _FLOATS):
+        # NaN is no JSON, but Python writes it, and MLflow does into its own examples.
         # A missing number or text is NaN or None to the model; nothing else can be missing.
         missing = kind in (*_FLOATS, "string", "datetime", "any", "AnyType")
         return None if missing else f"null is not {_WORDS.get(kind, kind)}"
@@ -242,6 +243,8 @@ def check_tensor(tensor: Tensor, value: Any, place: str) -> int:
     low = 0 if tensor.dtype.startswith("uint") else None
     for index, leaf in enumerate(leaves):
         wrong = "null is not allowed" if leaf is None else problem(declared, leaf)
+        if isinstance(leaf, float) and math.isnan(leaf):
+            wrong = "nan is not finite"
         if low is not None and not wrong and isinstance(leaf, int | float) and leaf < low:
             wrong = f"{_shown(leaf)} is negative"
         if wrong:

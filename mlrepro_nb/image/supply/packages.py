@@ -1,4 +1,4 @@
-"""The operating system's packages in an image, read from its own lists. Pure."""
+"""What an image has besides what was put into it, read from its own lists. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from mlrepro_nb.connect import debian, os_release
+from mlrepro_nb.image._closure import normal
+from mlrepro_nb.image._configuration import LAB, VENV
 
 LISTS = (
     "/var/lib/dpkg/status",
@@ -17,8 +19,14 @@ LISTS = (
     "/etc/os-release",
 )
 """Where an image says what it has; Debian, Alpine and what is made of them."""
-WANTED = re.compile("|".join(map(re.escape, LISTS)) + r"|/var/lib/dpkg/status\.d/[\w.+-]+")
-"""The same, and the lists of distroless images, a file a package."""
+_OURS = "|".join(folder.strip("/") for folder in (VENV, LAB))
+_PYTHON = re.compile(
+    rf"/(?!(?:{_OURS})/).+/(?:site|dist)-packages/(?P<name>[\w.]+)-(?P<version>[\w.!+]+)\.dist-info/METADATA"
+)
+WANTED = re.compile(
+    "|".join(map(re.escape, LISTS)) + rf"|/var/lib/dpkg/status\.d/[\w.+-]+|{_PYTHON.pattern}"
+)
+"""The same, the lists of distroless images, a file a package, and what Python's installers left."""
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -38,6 +46,8 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     """``debian``, as its os-release has it."""
     version: str
     packages: tuple[Package, ...]
+    python: tuple[Package, ...] = ()
+    """Distributions of its own Python."""
 
 
 def system(texts: Mapping[str, str]) -> System | None:
@@ -60,7 +70,12 @@ def system(texts: Mapping[str, str]) -> System | None:
         name=release.get("ID", "debian" if kind == "deb" else "alpine"),
         version=release.get("VERSION_ID", ""),
         packages=tuple(sorted(packages)),
-    )
+        python=tuple(sorted({
+            Package(name=normal(found["name"]), version=found["version"])
+            for path in texts
+            if (found := _PYTHON.fullmatch(path))
+        })),
+    )  # fmt: skip
 
 
 def _package(found: debian.Package) -> Package:

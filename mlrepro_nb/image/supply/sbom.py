@@ -65,7 +65,8 @@ def sbom(
     Parameters
     ----------
     system
-        The operating system's packages that the image has, once it was built.
+        What of the operating system's packages, and of Python in the base image, the image has,
+        once it was built.
         Without, those are listed that owned a shared library of the recorded run,
         and marked so.
 
@@ -328,4 +329,13 @@ def _system(environment: Environment, system: System | None) -> Iterable[Compone
                 system.kind, system.name, package.name, package.version, qualifiers=qualifiers
             ),
             properties=_properties({"seen": "listed by the image"}),
+        )
+    for package in system.python:
+        yield Component(
+            type=ComponentType.LIBRARY,
+            name=package.name,
+            version=package.version,
+            bom_ref=f"pypi:{package.name}#base",
+            purl=PackageURL("pypi", None, package.name, package.version),
+            properties=_properties({"environment": "the base image's Python"}),
         )
