@@ -98,13 +98,22 @@ def write(store: Store, blob: str, folder: Path) -> Path:
     NotFoundError
         The store has not got all of it.
     """
-    text = store.blobs.get(blob).decode()
+    text = _blob(store, blob, "lock of the recorded environment").decode()
     folder.mkdir(parents=True, exist_ok=True)
     for name, hashed in re.findall(r"(?m)^\./(\S+\.whl) --hash=(sha256:[0-9a-f]{64})$", text):
-        (folder / name).write_bytes(store.blobs.get(hashed))
+        (folder / name).write_bytes(_blob(store, hashed, f"wheel {name}, which the lock names"))
     target = folder / "requirements.txt"
     target.write_text(text, encoding="utf-8")
     return target
+
+
+def _blob(store: Store, blob: str, what: str) -> bytes:
+    try:
+        return store.blobs.get(blob)
+    except NotFoundError:
+        raise NotFoundError(
+            f"The store lacks the {what}.", "Use the store that the notebook was recorded into."
+        ) from None
 
 
 def cached(store: Store, pins: Sequence[str], environment: Environment) -> str | None:
