@@ -30,6 +30,8 @@ from mlrepro_nb.connect import buildkit as kit
 from mlrepro_nb.connect import docker, oci, uv
 from mlrepro_nb.connect import registry as door
 from mlrepro_nb.errors import MlreproError, StoreError, ToolError
+from mlrepro_nb.image import _build
+from mlrepro_nb.image._context import context
 from mlrepro_nb.image._render import upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders.docker import DockerBuilder
@@ -310,11 +312,25 @@ def test_a_disk_too_small_for_the_image_holds_nothing_of_it(
             with pytest.raises(ToolError, match="is full") as raised:
                 image.build("train.ipynb", **options)
             assert "next build" in raised.value.remedy
+            assert "--output" in raised.value.remedy
             assert not list(disk.iterdir())
             assert not small[1].entries(Image)
         grow(disk)
         image.build("train.ipynb", **options)
         assert oci.Layout(disk / "layout").find("linux/amd64")
+
+
+def test_a_disk_too_small_for_the_context_is_told(
+    small: Recorded, base_image: str, scratch: Path
+) -> None:
+    planned = _build.plan("train.ipynb", base=base_image)
+    with (
+        tiny(scratch / "disk", "8k") as disk,
+        pytest.raises(ToolError, match=r"disk of .*/out is full") as raised,
+        context(planned, disk / "out"),
+    ):
+        pass
+    assert "--output" in raised.value.remedy
 
 
 def test_a_full_store_is_told(
