@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mlrepro_nb.capture.environment import archive
-from mlrepro_nb.connect import uv
+from mlrepro_nb.connect import releases, uv
 from mlrepro_nb.errors import NotFoundError, StoreError, ToolError
 from mlrepro_nb.model import (
     Distribution,
@@ -34,6 +34,8 @@ from mlrepro_nb.store import Store, write_atomically
 _MOST_MISSING = 40
 """Pins that no index has, each of which costs a try; more mean that it is another index."""
 _OPEN = "# not in this lock: "
+_UNHASHED = re.compile(r"(?m)^(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>\S+)[ \t]*$")
+"""A pin of which the index gave no hash."""
 
 
 def locked(
@@ -122,7 +124,9 @@ def cached(store: Store, pins: Sequence[str], environment: Environment) -> str |
         return ""
     try:
         named = _pointer(store, pins, environment).read_text(encoding="ascii").strip()
-        return store.blobs.get(named).decode()
+        found = store.blobs.get(named).decode()
+        # One without hashes installs nothing. Such locks were kept formerly.
+        return None if _UNHASHED.search(found) else found
     except (OSError, UnicodeDecodeError, NotFoundError, StoreError):
         return None
 
@@ -211,7 +215,15 @@ def _resolved(
 
 
 def _asked(pins: Sequence[str], environment: Environment) -> str:
-    return uv.lock(pins, python=environment.python.rstrip("+"), machine=environment.system.machine)
+    python = environment.python.rstrip("+")
+
+    def hashed(pin: re.Match[str]) -> str:
+        name, version = pin["name"], pin["version"]
+        hashes = [f"--hash=sha256:{one}" for one in releases.hashes(name, version, python)]
+        told = f"# {name} {version}: its index gives no hash; this is of the file that it served\n"
+        return told + " \\\n    ".join([f"{name}=={version}", *hashes])
+
+    return _UNHASHED.sub(hashed, uv.lock(pins, python=python, machine=environment.system.machine))
 
 
 def _keep(store: Store, pins: Sequence[str], environment: Environment, text: str) -> None:
