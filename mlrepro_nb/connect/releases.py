@@ -22,7 +22,6 @@ from mlrepro_nb.connect import index
 from mlrepro_nb.connect.command import redact
 from mlrepro_nb.errors import ToolError
 
-_PYPI = "https://pypi.org/simple"
 _ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
     "text/html;q=0.1"
@@ -129,7 +128,7 @@ def files(name: str) -> tuple[File, ...] | None:
 
     settings = index.settings()
     found: list[File] | None = None
-    for root in (settings.url or _PYPI, *settings.extra_urls):
+    for root in (settings.url or index.PYPI, *settings.extra_urls):
         page = _page(f"{root.rstrip('/')}/{canonicalize_name(name)}/")
         if page is not None:
             found = [*(found or ()), *page]
@@ -156,7 +155,7 @@ def hashes(name: str, version: str, python: str) -> tuple[str, ...]:
     ]  # fmt: skip
     if not there:
         raise ToolError(
-            f"The package index {_indexes()} gives no hash of {name} {version}, and has no file "
+            f"The package index {index.named()} gives no hash of {name} {version}, and has no file "
             "of it that could be hashed.",
             _HASHLESS,
             tool="index",
@@ -166,7 +165,7 @@ def hashes(name: str, version: str, python: str) -> tuple[str, ...]:
         return tuple(sorted({_hash(file) for file in fitting}))
     except ToolError as error:
         raise ToolError(
-            f"The package index {_indexes()} gives no hash of {name} {version}. {error.message}",
+            f"The package index {index.named()} gives no hash of {name} {version}. {error.message}",
             _HASHLESS,
             tool="index",
         ) from None
@@ -176,11 +175,6 @@ _HASHLESS = (
     "Have the index give hashes (#sha256=… in its links), or see that its files can be downloaded "
     "from here; then record again."
 )
-
-
-def _indexes() -> str:
-    settings = index.settings()
-    return " or ".join(redact(url) for url in (settings.url or _PYPI, *settings.extra_urls))
 
 
 def _hash(file: File) -> str:

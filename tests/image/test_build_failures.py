@@ -423,3 +423,41 @@ def test_what_buildkit_prints_when_it_dies_is_understood() -> None:
         "failed to receive status: rpc error: code = Unavailable desc = transport is closing",
     ):
         assert "went away" in kit.meaning("buildctl build", text).message
+
+
+RETRY = "WARNING: Retrying (Retry(total={}, connect=None, read=None, redirect=None, status=None)) "
+REFUSED = (
+    "after connection broken by 'NewConnectionError('<pip._vendor.urllib3.connection."
+    "HTTPConnection object at 0x7f3720af9c10>: Failed to establish a new connection: [Errno 111] "
+    "Connection refused')': /simple/privpkg/"
+)
+UNKNOWN = "ERROR: No matching distribution found for privpkg==2.0"
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        (f"{RETRY.format(0)}{REFUSED}\n{UNKNOWN}", "index https://pypi.example/simple cannot be"),
+        (f"{RETRY.format(4)}{REFUSED}\n{UNKNOWN}", "no distribution of privpkg==2.0"),
+        (
+            "ERROR: Could not install packages due to an OSError: HTTPConnectionPool(host='h', "
+            "port=80): Max retries exceeded with url: /f.whl (Caused by NewConnectionError('<…>: "
+            "Failed to establish a new connection: [Errno 111] Connection refused'))",
+            "index https://pypi.example/simple cannot be",
+        ),
+        (
+            f"{RETRY.format(0)}after connection broken by 'SSLError(SSLCertVerificationError(1, "
+            f"'[SSL: CERTIFICATE_VERIFY_FAILED]'))': /simple/privpkg/\n{UNKNOWN}",
+            "TLS certificates",
+        ),
+        ("dial unix /run/buildkit.sock: connect: connection refused", "went away"),
+    ],
+)
+def test_a_connection_that_pip_is_refused_is_not_that_to_what_builds(
+    monkeypatch: pytest.MonkeyPatch, printed: str, told: str
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:s3cret@pypi.example/simple")
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    error = kit.meaning("docker build", printed)
+    assert told in error.message
+    assert "s3cret" not in str(error)
