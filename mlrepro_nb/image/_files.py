@@ -273,9 +273,11 @@ def _model_files(root: Path, model: Model) -> list[ContextFile]:
 
 
 def more(
-    root: Path, patterns: Sequence[str], known: Sequence[ContextFile]
+    root: Path, patterns: Sequence[str], known: Sequence[ContextFile], *, origin: str
 ) -> tuple[ContextFile, ...]:
     """Return files of the project by patterns, those that are not in the image anyway.
+
+    `origin` says where the patterns were said.
 
     Raises
     ------
@@ -289,7 +291,7 @@ def more(
         if not matched:
             raise UsageError(
                 f"`files` names {pattern!r}, and there is no such file in {root}.",
-                "Correct it in [tool.mlrepro] of pyproject.toml.",
+                f"Correct it: {origin}.",
             )
         for path in matched:
             name = inside(path.relative_to(root).as_posix())

@@ -122,7 +122,9 @@ def plan(
         record, digest, root, found_store, kind=kind, model=served,
         bake_data=bake_data or settings.bake_data, urls=settings.data,
     )  # fmt: skip
-    more = _files.more(root, settings.files, gathered.files)
+    more = _files.more(
+        root, settings.files, gathered.files, origin=settings.origins.get("files", "")
+    )
     required = _files.model_requirements(root, served) if served else {}
     variables = _variables(environment) | gathered.variables | _overrides.plain(settings.variables)
     held = _gates.gates([*settings.gates, *gates], record.results.metrics)
