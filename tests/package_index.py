@@ -43,6 +43,7 @@ class Index:
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str | None]] = []
         self.as_json = True
+        self.gives_hashes = True
         self.url = ""
 
     def add(
@@ -99,11 +100,14 @@ class Index:
         if name not in self.listed:
             return None
         if self.as_json:
-            told = {"meta": {"api-version": "1.1"}, "name": name, "files": self.listed[name],
+            files = [{**e, "hashes": e["hashes"] if self.gives_hashes else {}}
+                     for e in self.listed[name]]  # fmt: skip
+            told = {"meta": {"api-version": "1.1"}, "name": name, "files": files,
                     "versions": []}  # fmt: skip
             return "application/vnd.pypi.simple.v1+json", json.dumps(told).encode()
         lines = [
-            f'<a href="{e["url"]}#sha256={e["hashes"]["sha256"]}"'
+            f'<a href="{e["url"]}'
+            + (f'#sha256={e["hashes"]["sha256"]}"' if self.gives_hashes else '"')
             + (' data-yanked=""' if e["yanked"] else "")
             + (f' data-upload-time="{e["upload-time"]}"' if "upload-time" in e else "")
             + f">{e['filename']}</a>"

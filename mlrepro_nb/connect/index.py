@@ -15,8 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from mlrepro_nb.connect import command
 from mlrepro_nb.errors import UsageError
 
+PYPI = "https://pypi.org/simple"
 _SYSTEM = Path("/etc/pip.conf")
 
 
@@ -82,6 +84,12 @@ def settings() -> Settings:
         timeout=values.get("timeout") or values.get("default-timeout"),
         certificates=values.get("cert"),
     )
+
+
+def named() -> str:
+    """Return the URLs of the indexes that are asked, without credentials."""
+    found = settings()
+    return " or ".join(command.redact(url) for url in (found.url or PYPI, *found.extra_urls))
 
 
 def _urls(indexes: str) -> tuple[str, ...]:

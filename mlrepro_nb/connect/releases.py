@@ -7,6 +7,7 @@ end is fetched, where its table of contents is, and the one file that is wanted.
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import time
 import zipfile
@@ -21,7 +22,6 @@ from mlrepro_nb.connect import index
 from mlrepro_nb.connect.command import redact
 from mlrepro_nb.errors import ToolError
 
-_PYPI = "https://pypi.org/simple"
 _ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
     "text/html;q=0.1"
@@ -55,6 +55,20 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is a wheel of Python alone, for any platform."""
         return self.name.endswith("-none-any.whl")
 
+    def fits(self, python: str) -> bool:
+        """Whether it is a wheel that a Python of this version can install on this machine."""
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+        from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+        if not self.is_wheel:
+            return False
+        try:
+            tags = parse_wheel_filename(self.name)[3]
+            needs = SpecifierSet(self.requires_python or "")
+        except (InvalidWheelFilename, InvalidSpecifier):
+            return False
+        return bool(tags & _tags(python)) and needs.contains(python, prereleases=True)
+
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a distribution."""
@@ -72,21 +86,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
     def usable(self, python: str) -> bool:
         """Whether it has a wheel that a Python of this version can install on this machine."""
-        from packaging.specifiers import InvalidSpecifier, SpecifierSet
-        from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
-        wanted = _tags(python)
-        for file in self.files:
-            if not file.is_wheel:
-                continue
-            try:
-                tags = parse_wheel_filename(file.name)[3]
-                needs = SpecifierSet(file.requires_python or "")
-            except (InvalidWheelFilename, InvalidSpecifier):
-                continue
-            if tags & wanted and needs.contains(python, prereleases=True):
-                return True
-        return False
+        return any(file.fits(python) for file in self.files)
 
 
 def releases(name: str) -> list[Release] | None:
@@ -128,11 +128,68 @@ def files(name: str) -> tuple[File, ...] | None:
 
     settings = index.settings()
     found: list[File] | None = None
-    for root in (settings.url or _PYPI, *settings.extra_urls):
+    for root in (settings.url or index.PYPI, *settings.extra_urls):
         page = _page(f"{root.rstrip('/')}/{canonicalize_name(name)}/")
         if page is not None:
             found = [*(found or ()), *page]
     return None if found is None else tuple(found)
+
+
+def hashes(name: str, version: str, python: str) -> tuple[str, ...]:
+    """Return the SHA-256 (hexadecimal) of what a Python would install of a version.
+
+    The files are read for it: this is for an index whose pages give none (PEP 503 lets them).
+    They are the wheels that fit, or, where none does, everything that there is.
+
+    Raises
+    ------
+    ToolError
+        The index cannot be reached, has no such file any more, or does not give it.
+    """
+    from packaging.utils import canonicalize_version
+
+    wanted = canonicalize_version(version)
+    there = [
+        file for file in files(name) or ()
+        if (of := _version(file.name)) is not None and canonicalize_version(of) == wanted
+    ]  # fmt: skip
+    if not there:
+        raise ToolError(
+            f"The package index {index.named()} gives no hash of {name} {version}, and has no file "
+            "of it that could be hashed.",
+            _HASHLESS,
+            tool="index",
+        )
+    fitting = [file for file in there if file.fits(python)] or there
+    try:
+        return tuple(sorted({_hash(file) for file in fitting}))
+    except ToolError as error:
+        raise ToolError(
+            f"The package index {index.named()} gives no hash of {name} {version}. {error.message}",
+            _HASHLESS,
+            tool="index",
+        ) from None
+
+
+_HASHLESS = (
+    "Have the index give hashes (#sha256=… in its links), or see that its files can be downloaded "
+    "from here; then record again."
+)
+
+
+def _hash(file: File) -> str:
+    import requests
+
+    digest = hashlib.sha256()
+    with _get(file.url, **{"Accept-Encoding": "identity"}) as answer:
+        if answer.status_code != 200:
+            raise _unreadable(file.url, f"HTTP {answer.status_code}")
+        try:
+            for piece in answer.iter_content(1 << 20):
+                digest.update(piece)
+        except requests.RequestException as error:
+            raise _unreadable(file.url, type(error).__name__) from None
+    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=64)

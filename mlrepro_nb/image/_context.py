@@ -9,8 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlrepro_nb.connect.oci import EPOCH, Cache, digest_of
-from mlrepro_nb.errors import UsageError
+from mlrepro_nb.connect.oci import EPOCH, Cache, check_folder, digest_of, placing
 from mlrepro_nb.image import _local
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image._render import PACKAGES, containerfile, dockerignore, requirements
@@ -30,31 +29,40 @@ def context(plan: Plan, keep: Path | None = None, *, report: Report = silent) ->
     ------
     UsageError
         `keep` is a folder that holds something.
+    ToolError
+        It cannot be written.
     """
     if keep is not None:
-        check_empty(keep)
+        check_folder(keep)
     folder = Path(tempfile.mkdtemp(prefix="mlrepro-build-"))
     try:
         fill(plan, folder, report=report)
         yield folder
         if keep is not None:
-            shutil.copytree(folder, keep, dirs_exist_ok=True)
+            with placing(keep):
+                _copy(folder, keep)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def check_empty(folder: Path) -> None:
-    """Refuse to write into a folder that holds something."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not an empty folder.", "Name one that does not exist yet.")
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder. Of shutil's own nobody learns what went wrong: it raises a list of texts."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.rglob("*")):
+        there = target / path.relative_to(source)
+        if path.is_dir():
+            there.mkdir(exist_ok=True)
+        else:
+            shutil.copy2(path, there)
 
 
 def write_texts(texts: dict[str, str], folder: Path) -> None:
     """Write a preview's texts into a new folder."""
-    check_empty(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    check_folder(folder)
+    with placing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 def fill(plan: Plan, folder: Path, *, report: Report = silent) -> None:

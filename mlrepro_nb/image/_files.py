@@ -30,7 +30,7 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
 
 def gather(
     record: Record, digest: str, root: Path, store: Store, *, kind: str, model: Model | None,
-    bake_data: bool, urls: Mapping[str, str] = {}, asked: Sequence[str] = (),
+    bake_data: bool, urls: Mapping[str, str] = {}, asked: Collection[str] = (),
 ) -> Gathered:  # fmt: skip
     """Return the files of an image.
 
@@ -41,15 +41,14 @@ def gather(
     urls
         Where data can be downloaded, by its path in the project.
     asked
-        Patterns of files that go in whatever they hold.
+        Paths of files that go in whatever they hold.
 
     Raises
     ------
     UsageError
         One of them is gone, or not what was recorded, or would make a secret known.
     """
-    named = _matching(root, asked)
-    _refuse_secrets(root, [m.path for m in record.code.modules if in_project(m.path)], named)
+    _refuse_secrets(root, [m.path for m in record.code.modules if in_project(m.path)], asked)
     files = [
         ContextFile(layer="code", path=inside(m.path), source=str(_module(root, m.path, m.digest)))
         for m in record.code.modules
@@ -78,7 +77,7 @@ def gather(
         ContextFile(layer="record", path="reference.ipynb", content=_reference(record, root, store))
     )
     files += _listings(record, store)
-    data = inputs(record, root, store, bake_data=bake_data, urls=urls, asked=named)
+    data = inputs(record, root, store, bake_data=bake_data, urls=urls, asked=asked)
     if data.items:
         files.append(ContextFile(layer="record", path="data.json", content=canonical(data.items)))
     if kind == "notebook":
@@ -303,32 +302,31 @@ def _model_files(root: Path, model: Model) -> list[ContextFile]:
     ]
 
 
-def more(
-    root: Path, patterns: Sequence[str], known: Sequence[ContextFile]
-) -> tuple[ContextFile, ...]:
-    """Return files of the project by patterns, those that are not in the image anyway.
+def matching(root: Path, patterns: Sequence[str], *, origin: str) -> dict[str, Path]:
+    """Return files of the project by patterns; `origin` says where those were said.
 
     Raises
     ------
     UsageError
         A pattern leads out of the project, or matches nothing.
     """
-    there = {f.path for f in known if f.layer in ("code", "data", "bulk")}
-    return tuple(
-        ContextFile(layer="code", path=name, source=str(path))
-        for name, path in sorted(_matching(root, patterns).items())
-        if name not in there
-    )
-
-
-def _matching(root: Path, patterns: Sequence[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for pattern in patterns:
         matched = sorted(p for p in root.glob(inside(pattern)) if p.is_file())
         if not matched:
             raise UsageError(
                 f"`files` names {pattern!r}, and there is no such file in {root}.",
-                "Correct it in [tool.mlrepro] of pyproject.toml.",
+                f"Correct it: {origin}.",
             )
         found |= {inside(path.relative_to(root).as_posix()): path for path in matched}
     return found
+
+
+def more(asked: Mapping[str, Path], known: Sequence[ContextFile]) -> tuple[ContextFile, ...]:
+    """Return those of some files that are not in the image anyway."""
+    there = {f.path for f in known if f.layer in ("code", "data", "bulk")}
+    return tuple(
+        ContextFile(layer="code", path=name, source=str(path))
+        for name, path in sorted(asked.items())
+        if name not in there
+    )

@@ -114,15 +114,16 @@ def plan(
     digest, record = found_store.find_record(target)
     code, environment = record.code, _overrides.on_platform(record.environment, settings.platform)
     problems: list[Problem] = []
-    notes = _files.elsewhere(record)
+    notes = [*_files.elsewhere(record), *_unfinished(record, kind)]
 
     report(Step(message="reading what the run used"))
     served = _served(record, model) if kind == "service" else None
+    asked = _files.matching(root, settings.files, origin=settings.origins.get("files", ""))
     gathered = _files.gather(
         record, digest, root, found_store, kind=kind, model=served,
-        bake_data=bake_data or settings.bake_data, urls=settings.data, asked=settings.files,
+        bake_data=bake_data or settings.bake_data, urls=settings.data, asked=asked,
     )  # fmt: skip
-    more = _files.more(root, settings.files, gathered.files)
+    more = _files.more(asked, gathered.files)
     if kind != "service":
         have = [f.path for f in (*gathered.files, *more)] + [m.path for m in gathered.data.mounts]
         beside, unlisted = listed(
@@ -260,6 +261,22 @@ def _served(record: Record, name: str | None) -> Model:
             f"The recorded run logged several models: {logged}.", "Choose one with --model NAME."
         )
     return list(models.values())[-1]
+
+
+def _unfinished(record: Record, kind: str) -> list[str]:
+    """Return a note where the recorded run did not get to its end as it should."""
+    results = record.results
+    if results.status == "ok":
+        return []
+    failed = next((c.index for c in reversed(record.code.cells) if c.status != "ok"), None)
+    where = "" if failed is None else f" in cell {failed}"
+    what = (results.error or "").partition("\n")[0].removeprefix(f"cell {failed}: ")
+    how = "ended with an error" if results.status == "error" else "was interrupted"
+    then = "a job that fails alike reproduces it, with exit code 0. " if kind == "job" else ""
+    return [
+        f"The recorded run {how}{where}{f' ({what})' if what else ''}: {then}Mend it and record "
+        "again, unless it is to end like that."
+    ]
 
 
 def _not_held(gate: Gate) -> Problem:

@@ -17,6 +17,7 @@ from mlrepro_nb.errors import UsageError
 
 FILE = "[tool.mlrepro] in pyproject.toml"
 PROJECT = "[project] in pyproject.toml"
+_SET = "--set"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,18 +96,12 @@ def read(root: Path, changes: Sequence[str] = ()) -> Settings:
     origins = {key.replace("-", "_"): FILE for key in table}
     if "version" not in table and (version := _table(content, "project").get("version")):
         table, origins["version"] = {**table, "version": version}, PROJECT
-    for change in changes:
+    values = {key: _checked(key, value, str(path)) for key, value in table.items()}
+    for change in changes:  # checked after the file, each is to blame for what it says alone
         key, table = _changed(table, change)
-        origins[key.replace("-", "_")] = f"--set {key}"
-    values: dict[str, Any] = {"origins": origins}
-    for key, value in table.items():
-        if key == "gates":
-            values[key] = _conditions(table, path)
-        elif key == "data":
-            values[key] = _urls(table, path)
-        else:
-            values[key.replace("-", "_")] = _typed(key, value, path)
-    return Settings(**values)
+        said = f"{_SET} {key}"
+        values[key], origins[key.replace("-", "_")] = _checked(key, table[key], said), said
+    return Settings(origins=origins, **{k.replace("-", "_"): v for k, v in values.items()})
 
 
 def _known(table: dict[str, Any], where: str) -> None:
@@ -121,7 +116,15 @@ def _known(table: dict[str, Any], where: str) -> None:
             )
 
 
-def _typed(key: str, value: Any, path: Path) -> Any:
+def _checked(key: str, value: Any, where: str) -> Any:
+    """Return the value of a setting; where it cannot be right, say who said so."""
+    if key == "gates":
+        return _conditions(value, where)
+    return _urls(value, where) if key == "data" else _typed(key, value, where)
+
+
+def _typed(key: str, value: Any, where: str) -> Any:
+    given = where if where.startswith(_SET) else None
     kind = _TYPES[key.replace("-", "_")]
     if "tuple" in kind:
         fits = isinstance(value, list) and all(isinstance(v, str) for v in value)
@@ -130,14 +133,15 @@ def _typed(key: str, value: Any, path: Path) -> Any:
         fits = isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
         wanted, example = "table of texts", f'[tool.mlrepro.{key}] and lines like NAME = "value"'
     elif "bool" in kind:
-        fits, wanted, example = isinstance(value, bool), "truth value", f"{key} = true"
+        fits, wanted = isinstance(value, bool), "truth value"
+        example = f"{given}=true" if given else f"{key} = true"
     elif "int" in kind:
         fits = isinstance(value, int) and not isinstance(value, bool)
-        wanted, example = "number", f"{key} = 10001"
+        wanted, example = "number", f"{given}=10001" if given else f"{key} = 10001"
     else:
         fits, wanted, example = isinstance(value, str), "text", "it in quotes"
     if not fits:
-        raise UsageError(f"{path}: {key} is no {wanted}.", f"Write {example}.")
+        raise UsageError(f"{where}: {key} is no {wanted}.", f"Write {example}.")
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -166,31 +170,29 @@ def _changed(table: dict[str, Any], change: str) -> tuple[str, dict[str, Any]]:
     return key, {**table, key: value}
 
 
-def _conditions(table: dict[str, Any], path: Path) -> tuple[str, ...]:
+def _conditions(found: Any, where: str) -> tuple[str, ...]:
     """Return conditions on metrics, as ``accuracy >= 0.93``."""
-    found = table.get("gates", {})
     told: dict[str, list[Any]] = {}
     if isinstance(found, dict):
         told = {k: v if isinstance(v, list) else [v] for k, v in found.items()}
     if not isinstance(found, dict) or any(not isinstance(y, str) for x in told.values() for y in x):
         raise UsageError(
-            f"{path}: [tool.mlrepro.gates] does not name a condition for each metric.",
+            f"{where}: [tool.mlrepro.gates] does not name a condition for each metric.",
             'Write lines like accuracy = ">= 0.93".',
         )
     return tuple(f"{metric} {limit}" for metric, limits in told.items() for limit in limits)
 
 
-def _urls(table: dict[str, Any], path: Path) -> dict[str, str]:
-    found = table.get("data") or {}
+def _urls(found: Any, where: str) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(url, str) for url in found.values()):
         raise UsageError(
-            f"{path}: [tool.mlrepro.data] does not name a URL for each path.",
+            f"{where}: [tool.mlrepro.data] does not name a URL for each path.",
             'Write lines like "data/big.csv" = "https://…".',
         )
     for name, url in found.items():
         if redact(url) != url or mask(url) != url:
             raise UsageError(
-                f"{path}: the URL of {name} holds credentials or a signature, which would be in "
+                f"{where}: the URL of {name} holds credentials or a signature, which would be in "
                 "the image.",
                 "Leave them out; a container gets them from its environment or a mounted file.",
             )

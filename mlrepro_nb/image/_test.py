@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from mlrepro_nb.connect import docker
-from mlrepro_nb.errors import GateError, ToolError
+from mlrepro_nb.errors import GateError, MlreproError, ToolError
 from mlrepro_nb.image._configuration import VENV
+from mlrepro_nb.image._places import RESULTS
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image.builders import Built
 from mlrepro_nb.model import Report, Step, short
@@ -33,6 +34,8 @@ def tested(planned: Plan, built: Built, *, asked: bool, report: Report) -> tuple
         It fails.
     ToolError
         There is no engine that runs it.
+    MlreproError
+        The job cannot be run here: its data is not in the image.
     """
     if not asked:
         try:
@@ -51,12 +54,20 @@ def tested(planned: Plan, built: Built, *, asked: bool, report: Report) -> tuple
 
 def _job(built: Built, report: Report) -> tuple[str, ...]:
     report(Step(message="running the job without a network"))
-    ended = built.run(report)
+    # There, whatever else it is set to: that is of where it will run.
+    ended = built.run(("--results", RESULTS), report)
+    again = f"docker run --rm --network none {short(built.id)}"
+    if ended.status == MlreproError.exit_code:
+        raise MlreproError(
+            "The image's job could not be run, so it was neither tagged nor pushed.",
+            "What it printed says why; data that is too large for an image goes in with "
+            f"--bake-data. Run it: {again}",
+        )
     if not ended.ok:
         raise GateError(
             f"The image's job does not reproduce the record (it ended with {ended.status}), so it "
             "was neither tagged nor pushed.",
-            f"Run it: docker run --rm --network none {short(built.id)}",
+            f"Run it: {again}",
         )
     return ("reproduces",)
 

@@ -30,14 +30,14 @@ MLFLOW = "mlflow"
 def main() -> int:
     """Run the job and return the exit code."""
     arguments, wanted = _arguments(sys.argv[1:])
-    results = _results(wanted)
     with scratch() as folder, _held_together():
+        results = _results(wanted)
         place = Path(folder)
-        parameters = _parameters(place)
+        arguments = [*_parameters(place), *arguments]
         project = place / "project"
-        record, digest, store = lay_out(project, place)
+        # With parameters, what the recorded run read need not be what this one reads.
+        record, digest, store = lay_out(project, place, whole=not _has_parameters(arguments))
         notebook = project / record.code.notebook
-        arguments = [*parameters, *arguments]
         executed = place / "executed.ipynb"
         status = _run(
             [
@@ -55,6 +55,7 @@ def main() -> int:
         else:
             for name, content in made.items():
                 write_atomically(Path(results) / name, content, mode=0o644)
+            say(f"results are in {results}: {', '.join(made) or 'none'}")
     return status
 
 
@@ -82,8 +83,12 @@ def _parameters(folder: Path) -> list[str]:
     return ["-f", str(path)]
 
 
+def _has_parameters(arguments: list[str]) -> bool:
+    return not {"-p", "-f"}.isdisjoint(arguments)
+
+
 def _verb(arguments: list[str], notebook: Path) -> list[str]:
-    if {"-p", "-f"} & set(arguments):
+    if _has_parameters(arguments):
         return ["record", str(notebook)]
     inside = APP / "record"
     return [
@@ -93,7 +98,15 @@ def _verb(arguments: list[str], notebook: Path) -> list[str]:
 
 
 def _results(wanted: str | None) -> str | None:
-    """Return where the results go: a folder, MLflow, or nowhere."""
+    """Return where the results go: a folder, MLflow, or nowhere.
+
+    Raises
+    ------
+    UsageError
+        They are to go to MLflow, of which the image or the environment lacks something.
+    MlreproError
+        They were asked for, and their folder cannot be written.
+    """
     place = wanted or os.environ.get("MLREPRO_RESULTS") or RESULTS
     if place == MLFLOW:
         from importlib.util import find_spec
@@ -112,6 +125,13 @@ def _results(wanted: str | None) -> str | None:
         return MLFLOW
     if os.access(place, os.W_OK | os.X_OK):
         return place
+    # The image itself names RESULTS: who wants what is there mounts something.
+    if place != RESULTS or os.path.ismount(place):
+        raise MlreproError(
+            f"The results are to go to {place}, which cannot be written by user {os.getuid()}.",
+            f"Mount a folder there that this user may write to (chown {os.getuid()} FOLDER), or "
+            "run as its owner: docker run --user $(id -u).",
+        )
     say(f"{place} is not writable for user {os.getuid()}: no result is kept")
     return None
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from mlrepro_nb.errors import MlreproError, UsageError
 from mlrepro_nb.image._places import LAB, LAB_PORT, WORK
-from mlrepro_nb.image._scratch import APP, lay_out, say
+from mlrepro_nb.image._scratch import APP, lay_out, say, scratch, temporary
 from mlrepro_nb.model import Record, decode, digest_bytes, short
 from mlrepro_nb.store import Store, write_atomically
 
@@ -80,7 +80,7 @@ def _work() -> Path:
     if os.access(place, os.W_OK | os.X_OK):
         return place / "project"
     say(f"{place} is not writable for user {os.getuid()}: what you write goes with the container")
-    return Path(tempfile.mkdtemp(prefix="mlrepro-review-")) / "project"
+    return Path(tempfile.mkdtemp(prefix="mlrepro-review-", dir=temporary())) / "project"
 
 
 def _project(work: Path) -> tuple[Record, str]:
@@ -95,8 +95,8 @@ def _project(work: Path) -> tuple[Record, str]:
                 "Mount an empty folder, or that of an earlier review of the same image.",
             )
         return decode(Record, content), digest
-    with tempfile.TemporaryDirectory(prefix="mlrepro-", ignore_cleanup_errors=True) as scratch:
-        record, digest, _ = lay_out(work, Path(scratch))
+    with scratch() as folder:
+        record, digest, _ = lay_out(work, Path(folder))
     path = work / record.code.notebook
     reference = json.loads((APP / "record" / "reference.ipynb").read_bytes())
     shown = with_outputs(json.loads(path.read_bytes()), reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ from mlrepro_nb.capture.environment import archive, lock
 from mlrepro_nb.capture.environment.surveyor import Surveyor
 from mlrepro_nb.connect import uv
 from mlrepro_nb.errors import ToolError
+from mlrepro_nb.image._lock import parse
 from mlrepro_nb.model import Distribution, Environment, Record, Step, digest_bytes
 from mlrepro_nb.store import Store
 from tests.capture.installs import install
+from tests.package_index import Index
 from tests.records import a_record
 
 
@@ -32,7 +35,7 @@ def having(*distributions: Distribution) -> Record:
     )
 
 
-def index(name: str, version: str) -> Distribution:
+def pinned(name: str, version: str) -> Distribution:
     return Distribution(name=name, version=version)
 
 
@@ -60,8 +63,8 @@ def test_the_lock_makes_the_environment_again(store: Store, tmp_path: Path) -> N
     assert made is not None
     kept = store.blobs.put(made[1])
     record = having(
-        index("click", "8.1.7"),
-        index("six", "1.16.0"),
+        pinned("click", "8.1.7"),
+        pinned("six", "1.16.0"),
         Distribution(name="own-thing", version="0.3", origin="local", source="path", wheel=kept,
                      imported=True),
         Distribution(name="colorama", version="0.4.6", origin="conda"),
@@ -91,14 +94,14 @@ def test_a_second_record_of_the_same_environment_asks_nobody(
         return "locked\n"
 
     monkeypatch.setattr(uv, "lock", answer)
-    record = having(index("click", "8.1.7"))
+    record = having(pinned("click", "8.1.7"))
     first = lock.locked(record, store)
     assert lock.locked(record, store, offline=True).environment.lock == first.environment.lock
     assert len(asked) == 1
-    lock.locked(having(index("click", "8.1.8")), store)
+    lock.locked(having(pinned("click", "8.1.8")), store)
     assert len(asked) == 2
     assert (
-        lock.locked(having(index("click", "8.1.9")), store, offline=True).environment.lock is None
+        lock.locked(having(pinned("click", "8.1.9")), store, offline=True).environment.lock is None
     )
 
 
@@ -108,7 +111,7 @@ def test_without_uv_or_index_a_line_says_why(store: Store, monkeypatch: pytest.M
 
     monkeypatch.setattr(uv, "lock", refuse)
     said: list[Step] = []
-    record = having(index("click", "8.1.7"))
+    record = having(pinned("click", "8.1.7"))
     assert lock.locked(record, store, report=said.append) == record
     assert [s.message for s in said if s.log] == [
         "The environment is not locked: The package index cannot be reached."
@@ -117,7 +120,7 @@ def test_without_uv_or_index_a_line_says_why(store: Store, monkeypatch: pytest.M
 
 def test_what_no_index_has_is_named_and_the_rest_is_locked(store: Store) -> None:
     record = having(
-        index("click", "8.1.7"), index("click-no-such-thing-xyz", "9"), index("six", "0.0.0"),
+        pinned("click", "8.1.7"), pinned("click-no-such-thing-xyz", "9"), pinned("six", "0.0.0"),
         Distribution(name="gone", version="1", origin="local", source="path", imported=True),
         Distribution(name="inplace", version="1", origin="editable", commit="ab" * 20),
         Distribution(name="apt", version="2", origin="system", source="python3-apt 2"),
@@ -139,7 +142,7 @@ def test_what_no_index_has_is_named_and_the_rest_is_locked(store: Store) -> None
 
 def test_what_the_index_turns_out_to_lack_is_archived(store: Store, tmp_path: Path) -> None:
     location = install(tmp_path / "site-packages", "mlrepro-test-no-such-thing", "9")
-    record = having(index("click", "8.1.7"), index("mlrepro-test-no-such-thing", "9"))
+    record = having(pinned("click", "8.1.7"), pinned("mlrepro-test-no-such-thing", "9"))
     events = [("distributions", {"distributions": [
         {"name": "mlrepro-test-no-such-thing", "location": str(location)}]})]  # fmt: skip
     told: list[object] = []
@@ -208,3 +211,44 @@ def test_the_survey_sees_what_the_lock_needs(tmp_path: Path) -> None:
     found = Surveyor({"path": [str(tmp_path)], "prefix": str(tmp_path)}).answer()
     assert found is not None
     assert found["distributions"][0]["tags"] == ["py2-none-any", "py3-none-any"]
+
+
+@pytest.fixture
+def bare(index: Index, monkeypatch: pytest.MonkeyPatch) -> Index:
+    """An index whose pages give no hashes, as PEP 503 lets them, and nothing that uv remembers."""
+    index.as_json = index.gives_hashes = False
+    index.add("privpkg", "2.0", {"privpkg.py": "two = 2\n"})
+    index.add("privpkg", "1.0", {"privpkg.py": ""})
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    return index
+
+
+def test_what_an_index_gives_no_hash_of_is_hashed_itself(bare: Index, store: Store) -> None:
+    bare.add_source("onlysource", "1.0", {"onlysource.py": ""})
+    bare.add("privpkg", "2.0", {}, tag="cp27-cp27m-win32")  # which nobody here would install
+    record = having(pinned("privpkg", "2.0"), pinned("onlysource", "1.0"))
+    found = lock.locked(record, store)
+    assert found.environment.lock is not None
+    text = store.blobs.get(found.environment.lock).decode()
+    hashes = {
+        name: digest_bytes(bare.files[name])
+        for name in ("privpkg-2.0-py3-none-any.whl", "onlysource-1.0.tar.gz")
+    }
+    assert set(re.findall(r"sha256:[0-9a-f]{64}", text)) == set(hashes.values())
+    assert [p.version for p in parse(text)[1]] == ["1.0", "2.0"]
+    assert "# privpkg 2.0: its index gives no hash" in text
+
+
+def test_a_lock_without_a_hash_is_never_kept(
+    bare: Index, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = having(pinned("privpkg", "2.0"))
+    pins = ["privpkg==2.0"]
+    # As it was kept formerly.
+    lock._keep(store, pins, record.environment, "privpkg==2.0\n")
+    assert lock.cached(store, pins, record.environment) is None
+    del bare.files["privpkg-2.0-py3-none-any.whl"]
+    with pytest.raises(ToolError, match=r"gives no hash of privpkg 2\.0") as raised:
+        lock.resolve(store, pins, record.environment)
+    assert bare.url in raised.value.message
+    assert lock.cached(store, pins, record.environment) is None

@@ -384,6 +384,54 @@ def test_a_folder_that_holds_something_is_left_alone(
         oci.check_target(tmp_path / "no" / "where.tar")
 
 
+def test_where_nothing_can_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in ("file/deep/x", "file/image.tar"):
+        with pytest.raises(UsageError, match="cannot be"):
+            oci.check_target(tmp_path / path)
+    for path in ("/proc/x", "/proc/deep/x", "/proc/image.tar"):
+        with pytest.raises(ToolError, match=f"{path} cannot be written") as raised:
+            oci.check_target(Path(path))
+        assert "--output" in raised.value.remedy
+    oci.check_target(tmp_path / "a" / "new" / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["out", "out.tar"])
+def test_a_full_disk_of_the_output_is_not_the_cache_s(
+    cache: oci.Cache, image: oci.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    found = blobs(cache, image)
+    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr("mlrepro_nb.connect.oci._write.stream", full)
+    with pytest.raises(ToolError, match=f"disk of .*{name} is full") as raised:
+        oci.write(image, ["a/b:1"], found, tmp_path / name)
+    assert "--output" in raised.value.remedy
+    assert "XDG_CACHE_HOME" not in raised.value.remedy
+
+
+def test_the_second_of_two_builds_into_one_folder_is_told(
+    cache: oci.Cache, image: oci.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    found = blobs(cache, image)
+    real = Path.rename
+
+    def late(self: Path, to: Path) -> Path:
+        to.mkdir(exist_ok=True)
+        (to / "index.json").write_text("the other's")
+        return real(self, to)
+
+    monkeypatch.setattr(Path, "rename", late)
+    with pytest.raises(UsageError, match="written by another build meanwhile"):
+        oci.write(image, ["a/b:1"], found, target)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".mlrepro")] == []
+    assert (target / "index.json").read_text() == "the other's"
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no tar"])
 def test_what_is_no_layout_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "base"

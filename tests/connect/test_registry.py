@@ -260,6 +260,21 @@ def test_a_broken_docker_configuration_is_no_login(content: str, no_login: Path)
     assert _login.login("x") is None
 
 
+def test_a_damaged_docker_configuration_is_told_where_a_login_is_missing(
+    fake: Fake, no_login: Path
+) -> None:
+    fake.status = 401
+    for content in ("{", "[]"):
+        no_login.write_text(content)
+        with pytest.raises(ToolError, match=rf"{no_login}.* is damaged") as raised:
+            registry.resolve(f"{fake.host}/team/app:1")
+        assert f"docker login {fake.host}" in raised.value.remedy
+    no_login.write_text("{}")
+    with pytest.raises(ToolError, match="does not let you") as raised:
+        registry.resolve(f"{fake.host}/team/app:1")
+    assert "damaged" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("status", "says"), [(403, "does not let you"), (429, "429"), (500, "500"), (302, "302")]
 )

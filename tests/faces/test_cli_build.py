@@ -48,6 +48,10 @@ def test_a_dry_run_can_be_kept(recorded: Recorded, tmp_path: Path) -> None:
     result = mlrepro("train.ipynb", "--dry-run", "--base", BASE, "-o", str(out))
     assert result.exit_code == 2
     assert "not an empty folder" in result.stderr
+    result = mlrepro("train.ipynb", "--dry-run", "--base", BASE, "-o", str(out / "tags" / "x"))
+    assert (result.exit_code, "cannot be a folder" in result.stderr) == (2, True)
+    result = mlrepro("train.ipynb", "--dry-run", "--base", BASE, "-o", "/proc/x")
+    assert (result.exit_code, "/proc/x cannot be written" in result.stderr) == (3, True)
 
 
 def test_a_dry_run_without_a_network_warns_and_goes_on(recorded: Recorded) -> None:

@@ -30,6 +30,8 @@ from mlrepro_nb.connect import buildkit as kit
 from mlrepro_nb.connect import docker, oci, uv
 from mlrepro_nb.connect import registry as door
 from mlrepro_nb.errors import MlreproError, StoreError, ToolError
+from mlrepro_nb.image import _build
+from mlrepro_nb.image._context import context
 from mlrepro_nb.image._render import upper
 from mlrepro_nb.image.builders import Wanted
 from mlrepro_nb.image.builders.docker import DockerBuilder
@@ -310,11 +312,25 @@ def test_a_disk_too_small_for_the_image_holds_nothing_of_it(
             with pytest.raises(ToolError, match="is full") as raised:
                 image.build("train.ipynb", **options)
             assert "next build" in raised.value.remedy
+            assert "--output" in raised.value.remedy
             assert not list(disk.iterdir())
             assert not small[1].entries(Image)
         grow(disk)
         image.build("train.ipynb", **options)
         assert oci.Layout(disk / "layout").find("linux/amd64")
+
+
+def test_a_disk_too_small_for_the_context_is_told(
+    small: Recorded, base_image: str, scratch: Path
+) -> None:
+    planned = _build.plan("train.ipynb", base=base_image)
+    with (
+        tiny(scratch / "disk", "8k") as disk,
+        pytest.raises(ToolError, match=r"disk of .*/out is full") as raised,
+        context(planned, disk / "out"),
+    ):
+        pass
+    assert "--output" in raised.value.remedy
 
 
 def test_a_full_store_is_told(
@@ -407,3 +423,41 @@ def test_what_buildkit_prints_when_it_dies_is_understood() -> None:
         "failed to receive status: rpc error: code = Unavailable desc = transport is closing",
     ):
         assert "went away" in kit.meaning("buildctl build", text).message
+
+
+RETRY = "WARNING: Retrying (Retry(total={}, connect=None, read=None, redirect=None, status=None)) "
+REFUSED = (
+    "after connection broken by 'NewConnectionError('<pip._vendor.urllib3.connection."
+    "HTTPConnection object at 0x7f3720af9c10>: Failed to establish a new connection: [Errno 111] "
+    "Connection refused')': /simple/privpkg/"
+)
+UNKNOWN = "ERROR: No matching distribution found for privpkg==2.0"
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        (f"{RETRY.format(0)}{REFUSED}\n{UNKNOWN}", "index https://pypi.example/simple cannot be"),
+        (f"{RETRY.format(4)}{REFUSED}\n{UNKNOWN}", "no distribution of privpkg==2.0"),
+        (
+            "ERROR: Could not install packages due to an OSError: HTTPConnectionPool(host='h', "
+            "port=80): Max retries exceeded with url: /f.whl (Caused by NewConnectionError('<…>: "
+            "Failed to establish a new connection: [Errno 111] Connection refused'))",
+            "index https://pypi.example/simple cannot be",
+        ),
+        (
+            f"{RETRY.format(0)}after connection broken by 'SSLError(SSLCertVerificationError(1, "
+            f"'[SSL: CERTIFICATE_VERIFY_FAILED]'))': /simple/privpkg/\n{UNKNOWN}",
+            "TLS certificates",
+        ),
+        ("dial unix /run/buildkit.sock: connect: connection refused", "went away"),
+    ],
+)
+def test_a_connection_that_pip_is_refused_is_not_that_to_what_builds(
+    monkeypatch: pytest.MonkeyPatch, printed: str, told: str
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:s3cret@pypi.example/simple")
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    error = kit.meaning("docker build", printed)
+    assert told in error.message
+    assert "s3cret" not in str(error)

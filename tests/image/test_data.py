@@ -23,12 +23,14 @@ from mlrepro_nb import image
 from mlrepro_nb.connect import dvc
 from mlrepro_nb.connect.download import Login
 from mlrepro_nb.errors import MlreproError, ToolError, UsageError
+from mlrepro_nb.image import _scratch
 from mlrepro_nb.image import fetch as program
 from mlrepro_nb.image.data import SMALL, Item, fetch, read_items
-from mlrepro_nb.model import DataAccess, DvcPointer, LocalModule, Record, digest_text
+from mlrepro_nb.model import DataAccess, DvcPointer, LocalModule, Record, canonical, digest_text
 from mlrepro_nb.store import Store
 from tests.conftest import git
 from tests.image.conftest import blake, put
+from tests.records import a_record
 
 Recorded = tuple[Path, Store, Record]
 CONTENT = os.urandom(3 << 20)
@@ -340,6 +342,36 @@ def test_mlrepro_fetch_ends_by_what_it_found(
     said = capsys.readouterr().err
     assert blake(b"another") in said
     assert "from-a-file" not in said
+
+
+@pytest.mark.parametrize("path", ["data/big.bin", "/proc/big.bin"])
+def test_a_job_does_not_start_without_data_that_nobody_can_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    app, data = tmp_path / "app", tmp_path / "data"
+    (app / "record").mkdir(parents=True)
+    (app / "project").mkdir()
+    (app / "record" / "record.json").write_bytes(canonical(a_record()))
+    (app / "record" / "reference.ipynb").write_bytes(b"{}")
+    (app / "record" / "data.json").write_bytes(msgspec.json.encode([item(path)]))
+    monkeypatch.setattr(_scratch, "APP", app)
+    monkeypatch.setenv("MLREPRO_DATA", str(data))
+    place = data / path.lstrip("/")
+    with pytest.raises(MlreproError, match="Data that the run read is not there") as caught:
+        _scratch.lay_out(tmp_path / "job", tmp_path, whole=True)
+    assert caught.value.exit_code == 3
+    assert f"{path} is not in the image: mount it at {place}" in capsys.readouterr().err
+    # A reviewer may read the notebook all the same; with parameters, other data may be read.
+    _scratch.lay_out(tmp_path / "review", tmp_path)
+
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT)
+    if path.startswith("/"):  # where nothing can be put
+        with pytest.raises(MlreproError, match="Data that the run read is not there"):
+            _scratch.lay_out(tmp_path / "again", tmp_path, whole=True)
+        assert f"{path} cannot be put in its place" in capsys.readouterr().err
+    else:
+        _scratch.lay_out(tmp_path / "again", tmp_path, whole=True)
 
 
 @given(st.text("abcdef/.", min_size=1, max_size=12), st.binary(max_size=40))

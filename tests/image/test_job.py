@@ -122,6 +122,8 @@ def test_a_job_runs_the_notebook_again_and_ends_by_the_verdict(
     ended = run(built, tmp_path / "same", mounts=(mounted,))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "reproduced bit for bit" in ended.stdout
+    assert "/tmp" not in ended.stdout  # which goes with the container
+    assert "results are in /results: executed.ipynb, record.json, verification.json" in ended.stderr
     verified = decode(Verification, (tmp_path / "same" / "verification.json").read_bytes())
     assert (verified.verdict, verified.record) == ("bitwise", built.record)
     executed = json.loads((tmp_path / "same" / "executed.ipynb").read_text())
@@ -146,6 +148,32 @@ def hook(event, arguments):
         os.write(file, f"{arguments[1]}\\n".encode())
 sys.addaudithook(hook)
 """
+
+
+def test_a_container_that_cannot_run_the_job_says_so_and_ends_with_3(
+    built: Image, tmp_path: Path, data: Path
+) -> None:
+    mounted = f"--volume={data}:/data:ro"
+    ended = alone(built, "--read-only", mounted)
+    assert (ended.returncode, "--tmpfs /tmp" in ended.stderr) == (3, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+    folder = tmp_path / "results"
+    folder.mkdir(mode=0o755)
+    for asked in ((f"--volume={folder}:/results",), ("--env=MLREPRO_RESULTS=/results/deep",)):
+        ended = alone(built, mounted, *asked)
+        assert ended.returncode == 3, ended.stdout + ended.stderr
+        assert "cannot be written by user 10001" in ended.stderr
+        assert "cell" not in ended.stdout  # it did not run
+    # Nobody asked for a result.
+    ended = alone(built, "--read-only", "--tmpfs=/tmp", mounted)
+    assert (ended.returncode, "no result is kept" in ended.stderr) == (0, True), ended.stderr
+
+
+def alone(made: Image, *options: str) -> Any:
+    """Run a job with nothing but what is given."""
+    command = ["docker", "run", "--rm", "--network", "none", *options, made.id]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_nothing_that_a_job_imports_has_to_be_compiled(

@@ -290,3 +290,10 @@ def test_without_a_token_there_is_a_random_one_and_sigterm_ends_it(built: Image)
         assert code == "0"
     finally:
         run("rm", "--force", container)
+
+
+@pytest.mark.engine
+def test_without_a_folder_that_can_be_written_it_says_what_to_mount(built: Image) -> None:
+    ended = run("run", "--rm", "--network", "none", "--read-only", built.id, check=False)
+    assert (ended.returncode, "--tmpfs /tmp" in ended.stderr) == (3, True), ended.stderr
+    assert "Traceback" not in ended.stderr

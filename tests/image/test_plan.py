@@ -342,3 +342,34 @@ def test_the_context_is_gone_afterwards_unless_kept(recorded: Recorded, tmp_path
     assert (keep / "code" / "train.ipynb").is_file()
     with pytest.raises(UsageError, match="not an empty folder"), context(made, keep):
         pass
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "told"),
+    [
+        (
+            "error", "cell 1: NameError: name 'x' is not defined\nmore",
+            "ended with an error in cell 1 (NameError: name 'x' is not defined)",
+        ),
+        ("error", "ValueError: no", "ended with an error in cell 1 (ValueError: no)"),
+        ("interrupted", None, "was interrupted in cell 1:"),
+    ],
+)  # fmt: skip
+def test_a_run_that_did_not_get_to_its_end_is_noted(
+    recorded: Recorded, status: Any, error: str | None, told: str
+) -> None:
+    folder, store, record = recorded
+    assert not [note for note in plan().notes if "recorded run" in note]
+    cells = tuple(
+        msgspec.structs.replace(cell, status="ok" if cell.order == 0 else status)
+        for cell in record.code.cells[:2]
+    )
+    put(
+        folder, store, code=msgspec.structs.replace(record.code, cells=cells),
+        results=msgspec.structs.replace(record.results, status=status, error=error),
+    )  # fmt: skip
+    (note,) = [note for note in plan().notes if note.startswith("The recorded run")]
+    assert told in note
+    assert "exit code 0" in note
+    (note,) = [n for n in plan(kind="notebook").notes if n.startswith("The recorded run")]
+    assert "exit code" not in note

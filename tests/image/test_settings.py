@@ -34,6 +34,27 @@ def test_an_unknown_setting_is_told_with_the_nearest(tmp_path: Path) -> None:
             _settings.read(tmp_path, [change])
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("user=abc", "--set user: user is no number. Write --set user=10001."),
+        ("bytecode=maybe", "--set bytecode: bytecode is no truth value. Write --set bytecode=true"),
+        ("data.x=https://me:s3cret@h/x", "--set data: the URL of x holds credentials"),
+    ],
+)
+def test_what_the_command_line_said_is_not_blamed_on_a_file(
+    tmp_path: Path, change: str, told: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        _settings.read(tmp_path, [change])
+    assert told in str(raised.value)
+    assert "pyproject" not in str(raised.value)
+    # What the file says is blamed on it, even beside that.
+    (tmp_path / "pyproject.toml").write_text('[tool.mlrepro]\ndata = "x"\n')
+    with pytest.raises(UsageError, match=r"pyproject.toml: \[tool.mlrepro.data\] does not name"):
+        _settings.read(tmp_path, [change, "data.y=https://h/y"])
+
+
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "p"\nversion = "1.2"\n[tool.mlrepro]\nbase = "a:1"\nbake-data = true\n'
@@ -86,8 +107,9 @@ def test_distributions_and_files_are_added_and_left_out(recorded: Recorded) -> N
         "user=0": "does not run as user 0", "platform=windows": "no platform",
         "variables.API_TOKEN=abcdef123456": "looks like a secret",
     }.items():  # fmt: skip
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=told) as raised:
             plan(change)
+        assert "pyproject" not in str(raised.value)
 
 
 def test_an_image_for_another_machine_is_planned_as_such(recorded: Recorded) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mlrepro_nb.capture.environment import archive
-from mlrepro_nb.connect import uv
+from mlrepro_nb.connect import releases, uv
 from mlrepro_nb.errors import NotFoundError, StoreError, ToolError
 from mlrepro_nb.model import (
     Distribution,
@@ -34,6 +34,8 @@ from mlrepro_nb.store import Store, write_atomically
 _MOST_MISSING = 40
 """Pins that no index has, each of which costs a try; more mean that it is another index."""
 _OPEN = "# not in this lock: "
+_UNHASHED = re.compile(r"(?m)^(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>\S+)[ \t]*$")
+"""A pin of which the index gave no hash."""
 
 
 def locked(
@@ -98,13 +100,22 @@ def write(store: Store, blob: str, folder: Path) -> Path:
     NotFoundError
         The store has not got all of it.
     """
-    text = store.blobs.get(blob).decode()
+    text = _blob(store, blob, "lock of the recorded environment").decode()
     folder.mkdir(parents=True, exist_ok=True)
     for name, hashed in re.findall(r"(?m)^\./(\S+\.whl) --hash=(sha256:[0-9a-f]{64})$", text):
-        (folder / name).write_bytes(store.blobs.get(hashed))
+        (folder / name).write_bytes(_blob(store, hashed, f"wheel {name}, which the lock names"))
     target = folder / "requirements.txt"
     target.write_text(text, encoding="utf-8")
     return target
+
+
+def _blob(store: Store, blob: str, what: str) -> bytes:
+    try:
+        return store.blobs.get(blob)
+    except NotFoundError:
+        raise NotFoundError(
+            f"The store lacks the {what}.", "Use the store that the notebook was recorded into."
+        ) from None
 
 
 def cached(store: Store, pins: Sequence[str], environment: Environment) -> str | None:
@@ -113,7 +124,9 @@ def cached(store: Store, pins: Sequence[str], environment: Environment) -> str |
         return ""
     try:
         named = _pointer(store, pins, environment).read_text(encoding="ascii").strip()
-        return store.blobs.get(named).decode()
+        found = store.blobs.get(named).decode()
+        # One without hashes installs nothing. Such locks were kept formerly.
+        return None if _UNHASHED.search(found) else found
     except (OSError, UnicodeDecodeError, NotFoundError, StoreError):
         return None
 
@@ -202,7 +215,15 @@ def _resolved(
 
 
 def _asked(pins: Sequence[str], environment: Environment) -> str:
-    return uv.lock(pins, python=environment.python.rstrip("+"), machine=environment.system.machine)
+    python = environment.python.rstrip("+")
+
+    def hashed(pin: re.Match[str]) -> str:
+        name, version = pin["name"], pin["version"]
+        hashes = [f"--hash=sha256:{one}" for one in releases.hashes(name, version, python)]
+        told = f"# {name} {version}: its index gives no hash; this is of the file that it served\n"
+        return told + " \\\n    ".join([f"{name}=={version}", *hashes])
+
+    return _UNHASHED.sub(hashed, uv.lock(pins, python=python, machine=environment.system.machine))
 
 
 def _keep(store: Store, pins: Sequence[str], environment: Environment, text: str) -> None:

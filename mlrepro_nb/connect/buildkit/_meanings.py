@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 
+from mlrepro_nb.connect import index
 from mlrepro_nb.errors import ToolError
 
+_UNREACHABLE = (
+    "The package index {index} cannot be reached from inside the build.",
+    "Check that it answers, and the engine's network and proxy: an index or proxy in pip's "
+    "configuration is used, and localhost is the build's container there.",
+)
 # What the tools print, what it means, and what to do; the first that matches tells.
 _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
@@ -18,6 +24,23 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         r"cannot connect to the docker daemon|error during connect|is the docker daemon running",
         "No Docker Engine answers.",
         "Start it (`systemctl start docker`), or set DOCKER_HOST; --dry-run needs none.",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|x509: certificate signed by unknown",
+        "TLS certificates could not be verified inside the build.",
+        "Give the network's own certificate authority with --ca-bundle FILE (a PEM file).",
+    ),
+    (
+        # Of pip, which was refused or not answered to the last; below, whoever else was.
+        r"(?s:Retrying \(Retry\(total=0,.*No matching distribution found)|Max retries exceeded"
+        r"|ReadTimeoutError",
+        *_UNREACHABLE,
+    ),
+    (
+        r"No matching distribution found for (?P<name>[^\s(]+)",
+        "The base image's Python finds no distribution of {name} on the package index.",
+        "Check that the version still exists and has a wheel for the base image's Python and "
+        "platform; --base chooses another one.",
     ),
     (
         r"code = Unavailable|transport is closing|unexpected EOF|: EOF$|connection reset by peer"
@@ -47,21 +70,10 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "Choose one like the official python:VERSION-slim: --base NAME@sha256:….",
     ),
     (
-        r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|x509: certificate signed by unknown",
-        "TLS certificates could not be verified inside the build.",
-        "Give the network's own certificate authority with --ca-bundle FILE (a PEM file).",
-    ),
-    (
         r"DO NOT MATCH THE HASHES",
         "A package on the index is not the file that the lock pinned.",
         "Do not ignore this: the index serves another file than before. Compare the hashes with "
         "those of the index that you trust.",
-    ),
-    (
-        r"No matching distribution found for (?P<name>[^\s(]+)",
-        "The base image's Python finds no distribution of {name} on the package index.",
-        "Check that the version still exists and has a wheel for the base image's Python and "
-        "platform; --base chooses another one.",
     ),
     (
         r"pull access denied|failed to solve.*lookup |failed to resolve source metadata"
@@ -72,10 +84,8 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "more), or choose another with --base NAME@sha256:….",
     ),
     (
-        r"Temporary failure in name resolution|Network is unreachable|Max retries exceeded"
-        r"|Connection to .* timed out|ReadTimeoutError",
-        "The package index cannot be reached from inside the build.",
-        "Check the engine's network and proxy; an index or proxy in pip's configuration is used.",
+        r"Temporary failure in name resolution|Network is unreachable|Connection to .* timed out",
+        *_UNREACHABLE,
     ),
     (
         r"unauthorized|authentication required|no basic auth credentials|denied:",
@@ -90,6 +100,7 @@ def meaning(doing: str, output: str) -> ToolError:
     tool = doing.partition(" ")[0]
     for pattern, message, remedy in _MEANINGS:
         if found := re.search(pattern, output, re.IGNORECASE | re.MULTILINE):
-            filled = message.format(**{k: v or "" for k, v in found.groupdict().items()})
+            named = {"index": index.named(), **found.groupdict(default="")}
+            filled = message.format(**named)
             return ToolError(filled, remedy, tool=tool, output=output)
     return ToolError(f"`{doing}` failed.", "What it printed says why.", tool=tool, output=output)

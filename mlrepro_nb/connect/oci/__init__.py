@@ -28,6 +28,7 @@ from mlrepro_nb.connect.oci._layout import (
     place,
 )
 from mlrepro_nb.connect.oci._opened import opened
+from mlrepro_nb.connect.oci._output import check_folder, placing
 from mlrepro_nb.connect.oci._texts import Entry, entries_in, stacked, texts_in
 from mlrepro_nb.connect.oci._write import check_target, damaged, is_archive, share, stream, write
 
@@ -49,6 +50,7 @@ __all__ = [
     "Layout",
     "as_oci",
     "check_compressor",
+    "check_folder",
     "check_target",
     "compress",
     "damaged",
@@ -60,6 +62,7 @@ __all__ = [
     "located",
     "opened",
     "place",
+    "placing",
     "share",
     "spooled",
     "stacked",

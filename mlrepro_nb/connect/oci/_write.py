@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from mlrepro_nb.connect.oci._cache import digest_of, full_disk
+from mlrepro_nb.connect.oci._cache import digest_of
 from mlrepro_nb.connect.oci._header import EPOCH
 from mlrepro_nb.connect.oci._layout import INDEX, MANIFEST, Descriptor, Image, place
+from mlrepro_nb.connect.oci._output import check_folder, check_writable, placing
 from mlrepro_nb.connect.registry import EMPTY, Artifact, Manifest, parse
 from mlrepro_nb.errors import MlreproError, UsageError
 from mlrepro_nb.model import digest_bytes
@@ -35,12 +36,15 @@ def check_target(path: Path) -> None:
     ------
     UsageError
         It is a folder that holds something, or lies in one that is not there.
+    ToolError
+        Nothing can be written there.
     """
     if is_archive(path):
         if path.is_dir() or not path.parent.is_dir():
             raise UsageError(f"{path} cannot be written.", "Name a file in a folder that is there.")
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} is not an empty folder.", "Name one that does not exist yet.")
+        check_writable(path.parent, path)
+    else:
+        check_folder(path)
 
 
 def is_archive(path: Path) -> bool:
@@ -71,7 +75,7 @@ def write(
         What refers to it.
     """
     check_target(target)
-    with full_disk(target):
+    with placing(target):
         if is_archive(target):
             handle, part = tempfile.mkstemp(dir=target.parent, prefix=".mlrepro-")
             try:
@@ -93,9 +97,7 @@ def write(
             for descriptor in made.blobs:
                 _checked_copy(descriptor, blobs, folder / place(descriptor.digest))
             folder.chmod(0o777 & ~_umask())
-            if target.exists():
-                target.rmdir()
-            folder.rename(target)
+            folder.rename(target.resolve())  # in place of an empty one, if there is one
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

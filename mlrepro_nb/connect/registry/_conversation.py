@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from mlrepro_nb.connect import command
-from mlrepro_nb.connect.registry._login import basic, is_local, login
+from mlrepro_nb.connect.registry._login import basic, damaged, is_local, login
 from mlrepro_nb.connect.registry._reference import HUB, Reference
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import digest_bytes
@@ -237,12 +237,15 @@ class Conversation:
         """Return what an unwelcome answer means."""
         registry, status = self.reference.registry, answer.status_code
         if status in (401, 403):
-            return ToolError(
+            message = (
                 f"The registry {registry} does not let you "
-                f"{'push to' if 'push' in self.actions else 'read'} {self.reference.repository}.",
-                f"Log in: docker login {registry}.",
-                tool="registry",
+                f"{'push to' if 'push' in self.actions else 'read'} {self.reference.repository}."
             )
+            remedy = f"Log in: docker login {registry}."
+            if (file := damaged()) is not None:
+                message += f" {file}, where logins are kept, is damaged: nobody is logged in."
+                remedy = f"Repair it or move it away. {remedy}"
+            return ToolError(message, remedy, tool="registry")
         if status == 404 and "push" in self.actions:
             return ToolError(
                 f"The registry {registry} has no repository {self.reference.repository}, and does "

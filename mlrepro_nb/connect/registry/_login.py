@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from mlrepro_nb.connect import command
 from mlrepro_nb.connect.registry._reference import HUB
@@ -26,15 +27,29 @@ def basic(login: tuple[str, str]) -> str:
     return "Basic " + base64.b64encode(":".join(login).encode()).decode()
 
 
-def login(registry: str) -> tuple[str, str] | None:
-    """Return user and password as `docker login` left them; user ``<token>`` for a token."""
+def _file() -> Path:
     folder = os.environ.get("DOCKER_CONFIG")
-    path = (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+    return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        configuration = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    if not isinstance(configuration, dict):
+    return found if isinstance(found, dict) else None
+
+
+def damaged() -> Path | None:
+    """Return the file in which `docker login` keeps credentials, if it is there and unreadable."""
+    path = _file()
+    return path if path.exists() and _read(path) is None else None
+
+
+def login(registry: str) -> tuple[str, str] | None:
+    """Return user and password as `docker login` left them; user ``<token>`` for a token."""
+    configuration = _read(_file())
+    if configuration is None:
         return None
     names = [registry, f"https://{registry}", f"https://{registry}/v2/", f"http://{registry}"]
     if registry == HUB:

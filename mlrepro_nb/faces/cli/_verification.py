@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from mlrepro_nb.model import Verification
 
 
-def show(found: Verification) -> None:
-    """Print the cells, the causes with their fixes, and the verdict."""
+def show(found: Verification, *, named: bool = False) -> None:
+    """Print the cells, the causes with their fixes, and the verdict.
+
+    Where the executed copy is need not be told to who has `named` its place.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -47,4 +50,5 @@ def show(found: Verification) -> None:
     console.print()
     style = "green" if found.verdict in REPRODUCED else "bold red"
     console.print(Text(sentence(found), style))
-    console.print(Text(f"Executed copy: {found.executed}", "dim"))
+    if not named:
+        console.print(Text(f"Executed copy: {found.executed}", "dim"))

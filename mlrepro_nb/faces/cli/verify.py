@@ -242,7 +242,7 @@ def _one(
     if as_json:
         print_json(found)
     else:
-        show_verification(found)
+        show_verification(found, named=options["output"] is not None)
     if stamp:
         _stamp(found, options["notebook"])
     ctx.exit(0 if found.verdict in REPRODUCED else 1)

@@ -64,7 +64,7 @@ class Built(Protocol):
     def local(self, report: Report) -> str:
         """Have an engine have it, without a name, and return how that calls it."""
 
-    def run(self, report: Report) -> Ended:
+    def run(self, arguments: Sequence[str], report: Report) -> Ended:
         """Run it without a network and return how it ended."""
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:

@@ -73,9 +73,9 @@ class BuiltImage:
         """Load it into an engine, without a name."""
         return self._load((), report)
 
-    def run(self, report: Report) -> Ended:
+    def run(self, arguments: Sequence[str], report: Report) -> Ended:
         """Load it into an engine, without a name, and run it without a network."""
-        return docker.run(self._load((), report), report=report)
+        return docker.run(self._load((), report), arguments, report=report)
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
         """Return those small text files of its operating system whose absolute path matches."""

@@ -20,7 +20,7 @@ from mlrepro_nb.connect import buildkit, docker, index, oci, podman, registry
 from mlrepro_nb.connect.command import Ended
 from mlrepro_nb.errors import NeedsEngineError, ToolError, UsageError
 from mlrepro_nb.image._configuration import configuration
-from mlrepro_nb.image._context import CONTAINERFILE, WHEELS, check_empty, context
+from mlrepro_nb.image._context import CONTAINERFILE, WHEELS, context
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image._render import DEPENDENCIES, dependencies, upper
 from mlrepro_nb.image.builders import Wanted
@@ -69,7 +69,7 @@ class DockerBuilder:
                 )
             oci.check_target(wanted.output)
         elif wanted.output is not None:
-            check_empty(wanted.output)
+            oci.check_folder(wanted.output)
         if isinstance(kit, str) or wanted.load or wanted.test or not (wanted.push or archive):
             docker.engine()
 
@@ -261,9 +261,9 @@ class EngineImage:
         """Return its id: the engine has it."""
         return self.id
 
-    def run(self, report: Report) -> Ended:
+    def run(self, arguments: Sequence[str], report: Report) -> Ended:
         """Run it without a network."""
-        return docker.run(self.id, report=report)
+        return docker.run(self.id, arguments, report=report)
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
         """Return those text files that have a fixed place and are there."""

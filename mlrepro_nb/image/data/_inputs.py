@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from shlex import quote
 
 import msgspec
 
@@ -273,7 +274,7 @@ def _check(path: Path, access: DataAccess, store: Store) -> None:
         raise UsageError(
             f"{access.repo_path}, which the run read, is gone.",
             "Restore it"
-            + (f" (dvc pull {access.dvc.file})" if access.dvc else "")
+            + (f" (dvc pull {quote(access.dvc.file)})" if access.dvc else "")
             + ", or record again.",
         )
     if _changed(path, access, store):

@@ -133,8 +133,8 @@ def confirmed_drift(case: Case, index: int, evidence: str, name: str | None = No
     pairs = {d.name: (one, now) for one, now in recorded.drifted(case) if (d := one or now)}
     rest = [other for other in imported_by(case, index) if other != found.subject and not name]
     told = [
-        f"{other} was {one.version if one else 'absent'} and is {now.version if now else 'absent'}"
-        for other in rest for one, now in (pairs[other],)
+        f"{other} was {before} and is {after}"
+        for other in rest for before, after in (recorded.states(*pairs[other]),)
     ]  # fmt: skip
     also = f" The cell rests on others, too, that differ: {', '.join(told)}." if told else ""
     return replace(

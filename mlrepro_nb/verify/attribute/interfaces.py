@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 
@@ -93,14 +94,15 @@ def _absent_module(case: Case, index: int, module: str) -> Cause:
         state = "is gone" if top in known and not own else "is not on the import path"
         folder = import_folder(case, top)
         add = f"Add its folder to the path in a first cell (sys.path.insert(0, {folder or '.'!r}))"
+        root = _relative(case.root, case.folder)
         installs = any((case.root / n).is_file() for n in ("pyproject.toml", "setup.py"))
         return cause(
             "missing-file" if state == "is gone" else "undeclared-dependency", index,
             path if state == "is gone" else top,
             f"Cell {index} imports {module!r}, the project's own {path}, which {state}",
             f"Bring back {path}" if state == "is gone" else add
-            + (f", or install the project (pip install -e {_relative(case.root, case.folder)})"
-               if installs else f", or put {path} beside the notebook"),
+            + (f", or install the project (pip install -e {quote(root)})" if installs
+               else f", or put {path} beside the notebook"),
         )  # fmt: skip
     if "." in module and _installed(case, top) and not _is_shared(top):
         return _changed_interface(
@@ -298,8 +300,8 @@ def _own_interface(case: Case, index: int, module: str, said: str) -> Cause | No
     return cause(
         "local-edit", importing, str(own),
         f"{own}, which cell {importing} imports, is the project's own, and {said}",
-        f"Put {own} back as it was when the notebook ran (git log -- {own}), or change "
-        f"cell {index}",
+        f"Put {own} back as it was when the notebook ran (git log -- {quote(str(own))}), or "
+        f"change cell {index}",
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import re
 from fnmatch import fnmatch
 from glob import iglob
 from pathlib import Path, PureWindowsPath
+from shlex import quote
 
 from mlrepro_nb.model import Cause
 from mlrepro_nb.verify.attribute.case import Case, cause
@@ -82,7 +83,8 @@ def missing_file(case: Case, index: int, path: str, ename: str) -> Cause:
         return cause(
             "untracked-file", index, name,
             f"Cell {index} reads {name}, which lies in the project and is not in the commit",
-            f"Commit it (git add {name}), or track it with DVC (dvc add {name})",
+            f"Commit it (git add {quote(name)}), or track it with DVC "
+            f"(dvc add {quote(name)})",
         )  # fmt: skip
     elsewhere = same_name(case, shown)
     known = _known(case, name)
@@ -202,13 +204,13 @@ def _known(case: Case, name: str) -> str:
 
 def _bring_back(case: Case, name: str, elsewhere: str | None) -> str:
     if (case.folder / f"{name}.dvc").is_file():
-        return f"dvc pull {name}.dvc"
+        return f"dvc pull {quote(name + '.dvc')}"
     for access in case.record.data if case.record else ():
         if name in (access.path, access.repo_path):
             if access.dvc is not None:
-                return f"dvc pull {access.dvc.file}"
+                return f"dvc pull {quote(access.dvc.file)}"
             if access.tracked:
-                return f"git checkout -- {name}"
+                return f"git checkout -- {quote(name)}"
     if elsewhere:
         return f"Read {elsewhere} instead, or put a copy at {name}"
     return f"Put {name} into the project, under git or DVC, or have a cell make it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 
 from mlrepro_nb.capture.cells.outputs import STDERR, output_digests
 from mlrepro_nb.capture.data import tables, trees
@@ -133,7 +134,7 @@ def _changed_in_folder(case: Case, access: DataAccess, folder: Path) -> str | No
 
 
 def drifted(case: Case) -> list[tuple[Distribution | None, Distribution | None]]:
-    """Return the imported distributions that are of another version than at the record."""
+    """Return the imported distributions that are of another version, or commit, than recorded."""
     if case.record is None or case.rerun is None:
         return []
     old = {d.name: d for d in case.record.environment.distributions}
@@ -141,11 +142,25 @@ def drifted(case: Case) -> list[tuple[Distribution | None, Distribution | None]]
     found = []
     for name in sorted({*old, *new}):
         one, other = old.get(name), new.get(name)
-        if one and other and one.version == other.version and one.commit == other.commit:
+        if one and other and _same(one, other):
             continue
         if any(d and (d.imported or d.loaded_by) for d in (one, other)):
             found.append((one, other))
     return found
+
+
+def _same(one: Distribution, other: Distribution) -> bool:
+    # In an image, what was installed in place is a wheel, which knows no commit.
+    commits = {one.commit, other.commit}
+    return one.version == other.version and (None in commits or len(commits) == 1)
+
+
+def states(one: Distribution | None, other: Distribution | None) -> tuple[str, str]:
+    """Return what a distribution was and is: its versions, or commits where those are the same."""
+    if one and other and one.version == other.version:
+        return f"at commit {str(one.commit)[:12]}", f"at commit {str(other.commit)[:12]}"
+    before, after = (found.version if found else "not installed" for found in (one, other))
+    return before, after
 
 
 def version_drift(case: Case, index: int, module: str | None = None) -> Cause | None:
@@ -194,17 +209,20 @@ def imported_drift(case: Case) -> list[Cause]:
 def _drift(
     case: Case, index: int, name: str, one: Distribution | None, other: Distribution | None
 ) -> Cause:
-    before = one.version if one else "not installed"
-    after = other.version if other else "not installed"
+    before, after = states(one, other)
+    version = one.version if one and not (other and other.version == one.version) else None
+    if version is not None:
+        fix = f"Install what it ran with: pip install '{name}=={version}'"
+    elif one is not None:
+        fix = f"Check out {before.removeprefix('at ')} where {name} comes from, or record again"
+    else:
+        fix = f"Uninstall {name}, which the recorded run did not have"
     own = {*((one or other or _NOTHING).modules), name.replace("-", "_")}
     cell = next((i for i in sorted(case.flow.upstream(index)) if own & _imports(case, i)), index)
     return cause(
         "version-drift", cell, name,
         f"{name} was {before} when the notebook was recorded and is {after} now",
-        f"Install what it ran with: pip install '{name}=={before}'"
-        if one
-        else f"Uninstall {name}, which the recorded run did not have",
-        requirement=f"{name}=={before}" if one else None,
+        fix, requirement=f"{name}=={version}" if version is not None else None,
     )  # fmt: skip
 
 
@@ -337,15 +355,16 @@ def _undo(case: Case, access: DataAccess, name: str) -> str:
         blob = blob.relative_to(case.root)
     return (
         f"{fix}. The bytes that were read are kept: `mlrepro verify --restore` starts from them, "
-        f"and `cp {blob} {name}` puts them back"
+        f"and `cp {quote(str(blob))} {quote(name)}` puts them back"
     )
 
 
 def _restore(access: DataAccess, name: str) -> str:
     if access.dvc is not None:
-        return f"Bring it back: dvc checkout {access.dvc.file}; or record again with the new data"
+        file = quote(access.dvc.file)
+        return f"Bring it back: dvc checkout {file}; or record again with the new data"
     if access.tracked:
-        return f"Bring it back: git checkout -- {name}; or record again with the new data"
+        return f"Bring it back: git checkout -- {quote(name)}; or record again with the new data"
     return f"Put back the {name} that has the recorded digest, or record again with the new data"
 
 

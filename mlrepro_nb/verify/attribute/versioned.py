@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path, PurePath
+from shlex import quote
 
 from mlrepro_nb.connect import git
 from mlrepro_nb.errors import ToolError
@@ -27,7 +28,7 @@ def committed_since(case: Case, index: int) -> Cause | None:
                 "changed-data", cell, name,
                 f"{name}, which cell {cell} reads, is not as it was when git last saw the "
                 f"notebook change ({', '.join(changed[:3])})",
-                f"Put back the {name} that it ran with (git log -- {changed[0]}), or run "
+                f"Put back the {name} that it ran with (git log -- {quote(changed[0])}), or run "
                 "the notebook again",
             )  # fmt: skip
         for module in case.imports.get(cell, ()):
@@ -39,8 +40,8 @@ def committed_since(case: Case, index: int) -> Cause | None:
                     "local-edit", cell, shown(case, path),
                     f"{shown(case, path)}, which cell {cell} imports, is not as it was when git "
                     "last saw the notebook change",
-                    f"Put back the {shown(case, path)} that it ran with (git log -- {path.name}), "
-                    "or run the notebook again",
+                    f"Put back the {shown(case, path)} that it ran with (git log -- "
+                    f"{quote(path.name)}), or run the notebook again",
                 )  # fmt: skip
     return None
 
