@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import re
@@ -383,10 +384,24 @@ class EnvironmentWatch(Watch):
 
 
 def _folders() -> list[tuple[str, int]]:
-    """Return when something last came into or left the folders that modules are found in."""
+    """Return when something last came into or left the folders that modules are found in.
+
+    Of one that no installer made (``pip install --target``, a checkout) only that it is one:
+    anybody writes to it.
+    """
     found = []
     for entry in sys.path:
-        if "-packages" in entry:
-            with contextlib.suppress(OSError):
-                found.append((entry, os.stat(entry).st_mtime_ns))  # noqa: PTH116
+        with contextlib.suppress(OSError):
+            changed = os.stat(entry).st_mtime_ns  # noqa: PTH116
+            if "-packages" in entry:
+                found.append((entry, changed))
+            elif _holds_distributions(entry, changed):
+                found.append((entry, 0))
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _holds_distributions(folder: str, _: int) -> bool:
+    if not os.path.isdir(folder):  # noqa: PTH112 - the library's archive
+        return False
+    return any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(folder))  # noqa: PTH208
