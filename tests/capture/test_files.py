@@ -289,6 +289,7 @@ def test_files_of_secrets_are_known_by_name(name: str, *, is_so: bool) -> None:
 def test_what_tells_of_an_installed_distribution_is_no_data() -> None:
     assert is_ignored("/elsewhere/thing/thing.egg-info/PKG-INFO")
     assert is_ignored("/elsewhere/thing-1.dist-info/entry_points.txt")
+    assert is_ignored("/elsewhere/thing-1.dist-info/licenses/LICENSE")
     assert not is_ignored("/elsewhere/thing/PKG-INFO")
 
 

@@ -30,7 +30,7 @@ _FOLDERS = frozenset(
     }
 )  # fmt: skip
 
-_METADATA = (".egg-info", ".dist-info")
+_METADATA = (".egg-info/", ".dist-info/")
 """Folders that tell of an installed distribution, which may be anywhere."""
 _CODE = (".py", ".pyc", ".pyi", ".pyx", ".so", ".pth", ".egg-link", ".ttf", ".otf", ".afm")
 _GENERATED = ("/torchinductor_", "/__autograph_generated_file")
@@ -84,7 +84,9 @@ def is_ignored(path: str, access: str = "read") -> bool:
     if path.startswith(ignored_prefixes()):
         return True
     folder, name = os.path.split(path)
-    if not _FOLDERS.isdisjoint(folder.split("/")) or folder.endswith(_METADATA):
+    if not _FOLDERS.isdisjoint(folder.split("/")):
+        return True
+    if _METADATA[0] in path or _METADATA[1] in path:
         return True
     if name.startswith(".") and folder == os.path.expanduser("~"):
         return True
