@@ -475,6 +475,7 @@ def build() -> list[Fault]:
         after={"stopwatch.py": None})  # fmt: skip
 
     # --- unseeded-randomness
+    # What is shown of a draw must have so many values that two runs never agree by chance.
     cells = [IMPORTS, "x = np.random.rand(5)", "print(x.mean())", "print(len(x))"]
     add("unseeded-randomness/numpy", cells, ("unseeded-randomness", 1))
     cells = ["import random", "deck = list(range(52))\nrandom.shuffle(deck)", "print(deck[:5])"]
@@ -484,7 +485,7 @@ def build() -> list[Fault]:
     cells = [IMPORTS + "\nfrom sklearn.model_selection import train_test_split",
              "df = pd.read_csv('penguins.csv')",
              "train, test = train_test_split(df, test_size=0.3)",
-             "print('test mass', test.mass.mean())", "print(len(train), len(test))"]  # fmt: skip
+             "print('test rows', test.index.tolist())", "print(len(train), len(test))"]  # fmt: skip
     add("unseeded-randomness/split", cells, ("unseeded-randomness", 2))
     cells = [IMPORTS, "df = pd.read_csv('penguins.csv')", "df.sample(3)"]
     add("unseeded-randomness/sample-recorded", cells, ("unseeded-randomness", 2), recorded=True)
@@ -499,7 +500,11 @@ def build() -> list[Fault]:
         files={"drawing.py": drawing})  # fmt: skip
 
     # Runs agree nearly always, and no hand was at it.
-    cells = ["import numpy as np", "rare = np.random.rand() > 0.999", "print('rare:', bool(rare))"]
+    cells = [
+        "import numpy as np",
+        "rare = np.random.rand() > 0.999_999",
+        "print('rare:', bool(rare))",
+    ]
     add("unseeded-randomness/one-of-few", cells, ("unseeded-randomness", 1),
         edit=replace(2, "False", "True"))  # fmt: skip
     # What is drawn beside it shapes nothing that is shown.
@@ -577,7 +582,7 @@ def build() -> list[Fault]:
     add("entropy/uuid", ["import uuid", "run = uuid.uuid4()", "print(run)"], ("entropy", 1))
     add("hash-seed/set", ["words = 'the quick brown fox jumps over lazy dogs again'.split()", "for w in set(words):\n    print(w)"],
         ("hash-seed", 1))  # fmt: skip
-    cells = ["likes = {'ada': {'maths', 'chess', 'tennis'}, 'bo': {'chess', 'golf', 'rowing'}}", "every = set().union(*likes.values())",
+    cells = ["likes = {'ada': {'maths', 'chess', 'tennis', 'go', 'bowls'}, 'bo': {'chess', 'golf', 'rowing', 'judo', 'polo'}}", "every = set().union(*likes.values())",
              "place = {name: i for i, name in enumerate(every)}", "print([place[name] for name in sorted(place)])"]  # fmt: skip
     add("hash-seed/of-sets-in-a-dict", cells, ("hash-seed", 1))
     add("hash-seed/sets-in-a-dict-shown", [cells[0], "print([list(some) for some in likes.values()])"],
