@@ -11,11 +11,15 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from mlrepro_nb.capture.data.audit import unwatched
 
+_GRACE = 0.005
+"""Seconds that a new thread sleeps first: whoever starts one would otherwise wait, as it holds
+the interpreter's lock from its first line, and that is a cell that ends."""
 _LINGER = 0.2
 """Seconds that the thread waits for more: starting one takes about as long as a small job."""
 
@@ -59,6 +63,7 @@ class Worker(Generic[Job]):
             return False
 
     def _work(self) -> None:
+        time.sleep(_GRACE)
         with unwatched():
             while True:
                 jobs: list[Job] = []
