@@ -119,7 +119,10 @@ class _Finder:
         spec = self._found(name, path, target)
         if spec is None or not hasattr(spec.loader, "exec_module"):
             return spec
-        around = surrounding.around(name, spec) if surrounding is not None else None
+        around: AbstractContextManager[None] | None = None
+        if surrounding is not None:
+            with contextlib.suppress(Exception):  # the user's import goes on
+                around = surrounding.around(name, spec)
         if around is not None or any(hook.wants(name) for hook in self.hooks):
             self._follow(name, spec, around or contextlib.nullcontext())
         return spec

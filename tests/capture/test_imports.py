@@ -153,3 +153,16 @@ def test_an_event_that_python_does_not_raise_so_breaks_nothing() -> None:
         sys.audit("open", "x")
     finally:
         audit.detach(watch)
+
+
+def test_what_surrounds_a_module_does_not_break_its_import(library: Path) -> None:
+    class Fails(Around):
+        def around(self, name: str, spec: ModuleSpec) -> Any:
+            raise AttributeError
+
+    fails = Fails([])
+    imports.attach(surrounding=fails)
+    try:
+        assert importlib.import_module("outer").inner
+    finally:
+        imports.detach(surrounding=fails)

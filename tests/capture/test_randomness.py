@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +14,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrepro_nb.capture.randomness.callers import from_clock
+from mlrepro_nb.capture.randomness.callers import (
+    _library_folders,
+    from_clock,
+    is_users_file,
+)
 from mlrepro_nb.model import Entropy, GeneratorUse, Record, Seed
 from tests.capture.pools import POOLS
 from tests.conftest import framework
 
 LOAD = "%load_ext mlrepro_nb"
+
+
+def test_whose_file_it_is_is_told_in_the_midst_of_an_import(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Python 3.13 imports a module for this, and until that is there cannot say.
+    monkeypatch.setattr(sysconfig, "get_paths", lambda *_: 1 / 0)
+    _library_folders.cache_clear()
+    assert not is_users_file(random.__file__)
+    assert not is_users_file(subprocess.__file__)
+    assert not is_users_file(pytest.__file__)
+    assert is_users_file(str(tmp_path / "helpers.py"))
 
 
 class Told:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import sysconfig
 from types import FrameType
 from typing import Any, Literal
 
@@ -90,10 +89,15 @@ def _is_users(path: str) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _library_folders() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
+    # Not from sysconfig: to learn it that imports a module, in the midst of the import of which
+    # it would be asked again, and a worker has better things to do than to wait for it.
+    version = "python{}.{}".format(*sys.version_info)
     own = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))  # noqa: PTH120
-    folders = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib") if key in paths}
-    folders.add(os.path.join(own, ""))  # noqa: PTH118
+    folders = {
+        os.path.dirname(os.__file__),  # noqa: PTH120
+        os.path.join(sys.base_exec_prefix, sys.platlibdir, version),  # noqa: PTH118
+        os.path.join(own, ""),  # noqa: PTH118
+    }
     folders |= {os.path.realpath(folder) for folder in folders}
     return tuple(folder.rstrip("/") + "/" for folder in folders)
 
