@@ -328,10 +328,13 @@ class LoggedArtifact(msgspec.Struct):
 
 
 class Version(msgspec.Struct):
-    """What an outside store calls that which was read."""
+    """What an outside store calls that which was read, or what it held."""
 
     path: str
-    version: str
+    version: str | None = None
+    digest: str | None = None
+    size: int | None = None
+    order: int | None = None
 
 
 class LoggedModel(msgspec.Struct):

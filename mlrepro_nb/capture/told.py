@@ -34,6 +34,8 @@ class Told(msgspec.Struct):
     models: dict[tuple[str], dict[str, Any]] = {}
     artifacts: dict[tuple[str, str], dict[str, Any]] = {}
     versions: dict[str, str] = {}
+    contents: dict[str, list[dict[str, Any]]] = {}
+    """What URLs held each time that all of it was read."""
     expected: list[dict[str, Any]] = []
     metrics: dict[tuple[str, str], dict[str, Any]] = {}
     outside: list[dict[str, Any]] = []
@@ -113,7 +115,7 @@ def _take(told: Told, kind: str, data: Any) -> None:
         where, *names = _MERGED[kind]
         getattr(told, where).setdefault(tuple(data[name] for name in names), {}).update(data)
     elif kind == "version":
-        told.versions[data["path"]] = data["version"]
+        _take_answer(told, data)
     elif kind != "start" or not told.start:
         setattr(told, kind, data)
 
@@ -124,3 +126,10 @@ def _take_deeds(told: Told, data: dict[str, Any]) -> None:
     if order in told.ends:
         told.ends[order].update(data)
     told.opens.extend(data.get("opens") or ())
+
+
+def _take_answer(told: Told, data: dict[str, Any]) -> None:
+    if data.get("version"):
+        told.versions[data["path"]] = data["version"]
+    if data.get("digest"):
+        told.contents.setdefault(data["path"], []).append(data)

@@ -41,7 +41,8 @@ class DataAccess(msgspec.Struct, frozen=True, kw_only=True):
     real: str | None = None
     """Where the path leads through links, or the other name of a hard link, if that is not it."""
     digest: str | None = None
-    """``blake3:…``; None for what cannot be hashed: a URL, a file gone before it could be read."""
+    """``blake3:…``; of a URL, if all that it held was handed over in Python. None for what cannot
+    be hashed: another URL, a file gone before it could be read."""
     versions: tuple[DataVersion, ...] = ()
     """What it held when, oldest first, if it was read again with other content. `digest` is what it
     held before the run itself wrote to it; if others did, what it held last."""

@@ -96,7 +96,7 @@ def accesses(
                 first = rank[place, access]
             entries.append((first, entry))
     entries.sort(key=lambda pair: pair[0])
-    found_all = [_with_version(entry, told) for _, entry in entries]
+    found_all = [_with_content(_with_version(entry, told), told) for _, entry in entries]
     absolute = {
         (use.repo_path or use.path, use.access): use for use in uses if use.absolute
     }  # fmt: skip
@@ -119,6 +119,16 @@ def _with_version(entry: DataAccess, told: Told) -> DataAccess:
         folders = {place for place in told.versions if "://" not in place}
         version = next((told.versions[f] for f in folders if entry.path.startswith(f"{f}/")), None)
     return entry if version is None else msgspec.structs.replace(entry, version=version)
+
+
+def _with_content(entry: DataAccess, told: Told) -> DataAccess:
+    """Return the entry of a URL with what was read there, if that was all of it."""
+    reads = told.contents.get(entry.path, ())
+    if not reads or entry.access != "read" or entry.digest is not None:
+        return entry
+    return msgspec.structs.replace(
+        entry, digest=reads[-1]["digest"], size=reads[-1]["size"], versions=_versions(reads)
+    )
 
 
 # --- what was opened

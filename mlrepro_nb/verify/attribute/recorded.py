@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from shlex import quote
+from typing import NamedTuple
 
 from mlrepro_nb.capture.cells.outputs import STDERR, output_digests
 from mlrepro_nb.capture.data import tables, trees
@@ -47,9 +48,14 @@ def edited_cells(case: Case) -> dict[int, Cause]:
 
 
 def changed_files(case: Case) -> Iterator[tuple[Cause, int | None]]:
-    """Yield the files whose content is not what the run read, with the reading cell."""
+    """Yield the files, and URLs, whose content is not what the run read, with the reading cell."""
     if case.record is None:
         return
+    for url in read_urls(case):
+        if url.now is not None and url.now != url.then:
+            then, today = _short(str(url.then)), _short(url.now)
+            told = f"was {then} when the notebook was recorded and is {today} now"
+            yield changed_url(url, told), url.cell
     written = {_key(access): access for access in case.record.data if access.access == "write"}
     seen = set()
     for access in case.record.data:
@@ -84,6 +90,44 @@ def changed_files(case: Case) -> Iterator[tuple[Cause, int | None]]:
             ),
             cell,
         )  # fmt: skip
+
+
+class Url(NamedTuple):
+    """What the record and the rerun say of a URL that a cell reads."""
+
+    url: str
+    cell: int | None
+    then: str | None
+    """Digest of what the run read there; None where that or `now` is not known."""
+    now: str | None
+    versions: tuple[str | None, str | None]
+    """What the server called it, then and now."""
+
+
+def read_urls(case: Case) -> Iterator[Url]:
+    """Yield the URLs that the recorded run read and the rerun has read again."""
+    again = case.rerun.data if case.rerun is not None else ()
+    now = {a.path: a for a in again if a.access == "read" and "://" in a.path}
+    for access in case.record.data if case.record is not None else ():
+        if access.access == "read" and "://" in access.path and access.path in now:
+            other = now[access.path]
+            both = access.digest is not None and other.digest is not None
+            yield Url(
+                url=access.path,
+                cell=case.here(access.execution, access.cell),
+                then=access.digest if both else None,
+                now=other.digest if both else None,
+                versions=(access.version, other.version),
+            )
+
+
+def changed_url(url: Url, how: str) -> Cause:
+    """Return the cause that a server serves something else by now."""
+    return cause(
+        "remote-data", url.cell, url.url, f"{url.url}, which cell {url.cell} reads, {how}",
+        f"Keep a copy of it in the project and read that: dvc import-url {quote(url.url)}, or "
+        "record again with the new data",
+    )  # fmt: skip
 
 
 def _how_changed(case: Case, access: DataAccess, path: Path) -> str | None:

@@ -95,7 +95,18 @@ _TIME = re.compile(r"(?<![\d:.-])([01]?\d|2[0-3])(?::([0-5]\d)(?::\d\d)?)?(?![\d
 
 
 def remote(case: Case, index: int) -> Cause | None:
-    sources = in_slice(case.sources, case.flow.upstream(index), "remote")
+    upstream = case.flow.upstream(index)
+    read = [url for url in recorded.read_urls(case) if url.cell in upstream]
+    for url in read:
+        before, after = url.versions
+        if url.now is None and before != after and before and after:
+            how = f"was {before} by its server's account when it was recorded and is {after} now"
+            return recorded.changed_url(url, how)
+    known = {url.cell for url in read if url.now is not None}
+    known -= {url.cell for url in read if url.now is None or url.now != url.then}
+    sources = [
+        s for s in in_slice(case.sources, upstream, "remote") if s.cell not in known
+    ]  # what cells read there is the same as it was
     if not sources:
         return None
     source = sources[-1]
