@@ -37,7 +37,7 @@ def gather(
     Parameters
     ----------
     bake_data
-        Copy all data into it.
+        Copy the data into it that git does not track, too.
     urls
         Where data can be downloaded, by its path in the project.
     asked

@@ -82,7 +82,8 @@ def plan(
     model
         Name of the model to serve, where the run logged several.
     bake_data
-        Copy all data that the run read into the image, however large.
+        Copy the data that the run read into the image though git does not track it, however
+        large.
     bytecode
         Ship the distributions that are imported compiled, which is the default. Without, the
         image starts slower.

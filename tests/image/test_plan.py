@@ -120,7 +120,7 @@ def big(folder: Path, store: Store, *, tracked: bool) -> Record:
     return put(folder, store, data=(*record.data, access))
 
 
-def test_big_data_is_mounted_unless_it_is_tracked_or_asked_for(recorded: Recorded) -> None:
+def test_big_data_is_mounted_unless_git_tracks_it_or_it_is_asked_for(recorded: Recorded) -> None:
     folder, store, _ = recorded
     big(folder, store, tracked=False)
     made = plan()
