@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from mlrepro_nb.connect.download import Login
 from mlrepro_nb.errors import MlreproError, ToolError, UsageError
 from mlrepro_nb.image import _scratch
 from mlrepro_nb.image import fetch as program
-from mlrepro_nb.image.data import SMALL, Item, at_hand, fetch, read_items
+from mlrepro_nb.image.data import SMALL, Here, Item, at_hand, fetch, read_items
 from mlrepro_nb.model import DataAccess, DvcPointer, LocalModule, Record, canonical, digest_text
 from mlrepro_nb.store import Store
 from tests.conftest import git
@@ -346,34 +346,79 @@ def test_mlrepro_fetch_ends_by_what_it_found(
     assert "from-a-file" not in said
 
 
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Put an image's files, with a list of items, where a container has them."""
+
+    def make(*items: Item) -> Path:
+        app, data = tmp_path / "app", tmp_path / "data"
+        (app / "record").mkdir(parents=True)
+        (app / "project").mkdir()
+        (app / "record" / "record.json").write_bytes(canonical(a_record()))
+        (app / "record" / "reference.ipynb").write_bytes(b"{}")
+        (app / "record" / "data.json").write_bytes(msgspec.json.encode(items))
+        monkeypatch.setattr(_scratch, "APP", app)
+        monkeypatch.setattr(program, "APP", app)
+        monkeypatch.setenv("MLREPRO_DATA", str(data))
+        return data
+
+    return make
+
+
 @pytest.mark.parametrize("path", ["data/big.bin", "/proc/big.bin"])
 def test_a_job_does_not_start_without_data_that_nobody_can_fetch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str
+    container: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str
 ) -> None:
-    app, data = tmp_path / "app", tmp_path / "data"
-    (app / "record").mkdir(parents=True)
-    (app / "project").mkdir()
-    (app / "record" / "record.json").write_bytes(canonical(a_record()))
-    (app / "record" / "reference.ipynb").write_bytes(b"{}")
-    (app / "record" / "data.json").write_bytes(msgspec.json.encode([item(path)]))
-    monkeypatch.setattr(_scratch, "APP", app)
-    monkeypatch.setenv("MLREPRO_DATA", str(data))
+    data = container(item(path))
     place = data / path.lstrip("/")
-    with pytest.raises(MlreproError, match="Data that the run read is not there") as caught:
+    with pytest.raises(MlreproError) as caught:
         _scratch.lay_out(tmp_path / "job", tmp_path, whole=True)
     assert caught.value.exit_code == 3
-    assert f"{path} is not in the image: mount it at {place}" in capsys.readouterr().err
+    assert caught.value.message.startswith(f"{path} is not in the image and not mounted")
+    volume = f"{path}:{path}:ro" if path[0] == "/" else f'"$PWD"/{path}:{place}:ro'
+    how = f"docker run --rm --volume {volume} IMAGE"
+    assert caught.value.remedy.endswith(how)
+    assert not (tmp_path / "job").exists()
     # A reviewer may read the notebook all the same; with parameters, other data may be read.
     _scratch.lay_out(tmp_path / "review", tmp_path)
+    assert how in capsys.readouterr().err
 
     place.parent.mkdir(parents=True)
     place.write_bytes(CONTENT)
     if path.startswith("/"):  # where nothing can be put
-        with pytest.raises(MlreproError, match="Data that the run read is not there"):
+        with pytest.raises(MlreproError, match="is not in the image"):
             _scratch.lay_out(tmp_path / "again", tmp_path, whole=True)
         assert f"{path} cannot be put in its place" in capsys.readouterr().err
     else:
         _scratch.lay_out(tmp_path / "again", tmp_path, whole=True)
+
+
+def test_of_many_files_that_nobody_can_fetch_the_project_is_mounted(
+    container: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = container(*(item(f"d/{n:03}.csv") for n in range(500)))
+    with pytest.raises(MlreproError) as caught:
+        _scratch.lay_out(tmp_path / "job", tmp_path, whole=True)
+    assert caught.value.message.startswith("d/000.csv, d/001.csv, d/002.csv and 497 more are not")
+    assert caught.value.remedy.endswith(f'docker run --rm --volume "$PWD":{data}:ro IMAGE')
+    assert program.main([]) == 3
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 7
+    assert "494 more" in said
+
+
+def test_a_file_whose_content_is_not_recorded_is_put_in_its_place_if_it_is_mounted(
+    container: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = container(Item(path=".env", optional=True))
+    _scratch.lay_out(tmp_path / "without", tmp_path, whole=True)
+    assert ".env is not in the image; to mount it: " in capsys.readouterr().err
+    assert program.main([]) == 0
+    data.mkdir()
+    (data / ".env").write_text("TOKEN=hunter2")
+    _scratch.lay_out(tmp_path / "with", tmp_path, whole=True)
+    assert (tmp_path / "with" / ".env").read_text() == "TOKEN=hunter2"
+    assert program.main([]) == 0
 
 
 @given(st.text("abcdef/.", min_size=1, max_size=12), st.binary(max_size=40))
@@ -605,8 +650,19 @@ def test_of_the_data_at_hand_what_changed_or_is_gone_is_told_apart(recorded: Rec
     assert here.files == {"same.csv": folder / "same.csv", ".env": folder / ".env"}
     assert [i.path for i in here.changed] == ["changed.csv"]
     assert [i.path for i in here.gone] == ["gone.csv"]
+    assert here.volumes == {"/data": here.files}
     (folder / ".env").unlink()
     assert ".env" not in {i.path for i in at_hand(plan().items, folder, store).gone}
+
+
+def test_what_lies_outside_has_a_volume_where_the_notebook_looks(tmp_path: Path) -> None:
+    names = ("a.csv", "/mnt/b.csv", "/mnt/deep/c.csv", "/srv/d.csv", "/e.csv")
+    assert Here(files=dict.fromkeys(names, tmp_path)).volumes == {
+        "/data": {"a.csv": tmp_path},
+        "/mnt": {"b.csv": tmp_path, "deep/c.csv": tmp_path},
+        "/srv": {"d.csv": tmp_path},
+    }
+    assert Here().volumes == {}
 
 
 def test_urls_come_from_dvc_import_url_and_from_the_settings(recorded: Recorded) -> None:

@@ -13,30 +13,18 @@ from typing import TYPE_CHECKING, Any
 from mlrepro_nb.image.data._item import FOLDER, Item, few, read_items
 
 if TYPE_CHECKING:
-    from mlrepro_nb.image.data._fetch import fetch, locate
+    from mlrepro_nb.image.data._fetch import fetch, locate, unreadable
     from mlrepro_nb.image.data._here import Here, at_hand
     from mlrepro_nb.image.data._inputs import SMALL, Inputs, Mount, inputs, read_by
     from mlrepro_nb.image.data._listed import listed
 
 __all__ = [
-    "FOLDER",
-    "SMALL",
-    "Here",
-    "Inputs",
-    "Item",
-    "Mount",
-    "at_hand",
-    "fetch",
-    "few",
-    "inputs",
-    "listed",
-    "locate",
-    "read_by",
-    "read_items",
+    "FOLDER", "SMALL", "Here", "Inputs", "Item", "Mount", "at_hand", "fetch", "few", "inputs",
+    "listed", "locate", "read_by", "read_items", "unreadable",
 ]  # fmt: skip
 
 _HOMES = {
-    "_fetch": ("fetch", "locate"),
+    "_fetch": ("fetch", "locate", "unreadable"),
     "_here": ("Here", "at_hand"),
     "_inputs": ("SMALL", "Inputs", "Mount", "inputs", "read_by"),
     "_listed": ("listed",),
