@@ -13,7 +13,7 @@ import msgspec
 from mlrepro_nb.connect import index, registry
 from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image import _settings, supply
-from mlrepro_nb.image._configuration import commit_tag, fetches
+from mlrepro_nb.image._configuration import commit_tag, fetches, mounts
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image._planning import plan, where
 from mlrepro_nb.image._predictions import with_predictions
@@ -195,7 +195,8 @@ def build(
         predictions=planned.predictions,
         gates=planned.gates,
         tests=passed,
-        fetches=fetches(planned) if planned.items else None,
+        fetches=fetches(planned),
+        mounts=mounts(planned),
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     image = documents.keep(image, found) if documents else image

@@ -494,6 +494,7 @@ def test_a_small_file_that_dvc_has_is_fetched_though_it_is_here(recorded: Record
     tracked(folder, store, size=10)
     made = plan()
     assert [i.path for i in made.items] == ["big.bin"]
+    assert "io.mlrepro.mounts" not in image.labels(made)
     assert data_of(made) == set()
     (note,) = [n for n in made.notes if n.startswith("big.bin")]
     assert note == (
@@ -529,6 +530,8 @@ def test_a_small_file_that_git_does_not_track_is_mounted(recorded: Recorded) -> 
         "at /data/own.csv; git add or dvc add it, or --bake-data puts it in."
     ]
     assert data_of(plan(bake_data=True)) == {"own.csv"}
+    assert image.labels(made)["io.mlrepro.mounts"] == "own.csv"
+    assert "io.mlrepro.mounts" not in image.labels(plan(bake_data=True))
     assert data_of(plan(changes=["files=own.csv"])) == {"own.csv"}
     assert plan(changes=["files=own.csv"]).items == ()
 

@@ -163,6 +163,7 @@ def test_a_file_of_secrets_is_mounted_never_copied(recorded: Recorded) -> None:
     made = plan(bake_data=True)
     assert [m.where for m in made.mounts] == ["/data/.env"]
     assert not made.layer("data")
+    assert not {"io.mlrepro.fetches", "io.mlrepro.mounts"} & image.labels(made).keys()
 
 
 def test_a_module_from_outside_the_project_is_told_never_copied(recorded: Recorded) -> None:
