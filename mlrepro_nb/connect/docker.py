@@ -230,7 +230,7 @@ def run(
     arguments: Sequence[str] = (),
     *,
     network: str = "none",
-    volumes: Mapping[str, Mapping[str, Path]] = {},
+    given: Mapping[str, Path] = {},
     report: Report = silent,
 ) -> command.Ended:
     """Run a container as hardened as a cluster would and return how it ended.
@@ -240,26 +240,22 @@ def run(
 
     Parameters
     ----------
-    volumes
-        By their folder in the container, what of here is in them: files by their path in
-        there, readable for any user. They are gone with the container.
+    given
+        Files here, by where they shall be in the container, readable for any user. They are
+        in volumes, which are gone with it; what should be in its root stays out.
 
     Raises
     ------
     ToolError
         There is no engine, or it does not make the container or take the files.
     """
-    in_memory = [folder for folder in _IN_MEMORY if folder not in volumes]
-    options = _hardened(network, in_memory=in_memory)
-    with _made(image, arguments, options, tuple(volumes)) as container:
-        for folder, files in volumes.items():
-            _give(container, folder, files)
+    with _made(image, arguments, network, given=given) as container:
         return _watched(container, report)
 
 
 def run_for(
     image: str, folder: str, target: Path, *, network: str = "none",
-    variables: Mapping[str, str] = {}, report: Report = silent,
+    variables: Mapping[str, str] = {}, given: Mapping[str, Path] = {}, report: Report = silent,
 ) -> command.Ended:  # fmt: skip
     """Run a container, hardened as in `run`, and take what it left in one of its folders.
 
@@ -271,14 +267,15 @@ def run_for(
         In the container; it may write there, as far as the image lets it.
     target
         A folder here that gets what is in it at the end.
+    given
+        As for `run`.
 
     Raises
     ------
     ToolError
         There is no engine, or it does not make the container.
     """
-    options = _hardened(network, variables, in_memory=("/tmp",))
-    with _made(image, (), options, (folder,)) as container:
+    with _made(image, (), network, variables, given=given, kept=folder) as container:
         ended = _watched(container, report)
         _docker("cp", f"{container}:{folder}/.", str(target))
         return ended
@@ -286,19 +283,25 @@ def run_for(
 
 @contextlib.contextmanager
 def _made(
-    image: str, arguments: Sequence[str], options: Sequence[str], volumes: Sequence[str]
-) -> Iterator[str]:
+    image: str, arguments: Sequence[str], network: str, variables: Mapping[str, str] = {}, *,
+    given: Mapping[str, Path], kept: str | None = None,
+) -> Iterator[str]:  # fmt: skip
     """Yield a container that was not started yet; it and its volumes are gone afterwards.
 
-    A volume begins with what the image has there. An engine elsewhere has none of this
-    machine's folders to mount.
+    A volume begins with what the image has there. It is filled through the engine: one that is
+    elsewhere has none of this machine's folders to mount.
     """
+    volumes = _volumes(given)
+    folders = [*volumes, kept] if kept else [*volumes]
+    options = _hardened(network, variables, [f for f in _IN_MEMORY if f not in folders])
+    for folder in folders:
+        options += ["--volume", folder]
     # By a name of ours: whoever interrupts may do so before the engine has told its id.
     name = f"mlrepro-{uuid.uuid4().hex[:16]}"
-    for folder in volumes:
-        options = [*options, "--volume", folder]
     try:
         _docker("create", "--name", name, *options, image, *arguments)
+        for folder, files in volumes.items():
+            _give(name, folder, files)
         yield name
     finally:
         with contextlib.suppress(ToolError):
@@ -311,6 +314,20 @@ def _watched(container: str, report: Report) -> command.Ended:
         [_program(), "start", "--attach", container],
         lambda text: report(Step(message=text, log=True)),
     )
+
+
+def _volumes(given: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
+    """Return the outermost folders that hold some files, with the files by their path in them."""
+    folders = {PurePosixPath(name).parent for name in given} - {PurePosixPath("/")}
+    return {
+        str(folder): {
+            str(PurePosixPath(name).relative_to(folder)): path
+            for name, path in given.items()
+            if PurePosixPath(name).is_relative_to(folder)
+        }
+        for folder in sorted(folders)
+        if folders.isdisjoint(folder.parents)
+    }
 
 
 def _give(container: str, folder: str, files: Mapping[str, Path]) -> None:

@@ -105,7 +105,7 @@ def _job(built: Built, data: Here, report: Report) -> tuple[str, ...]:
     given = f", with {'1 file' if count == 1 else f'{count} files'} of data" if count else ""
     report(Step(message=f"running the job without a network{given}"))
     # There, whatever else it is set to: that is of where it will run.
-    ended = built.run(("--results", RESULTS), report, data.volumes)
+    ended = built.run(("--results", RESULTS), report, data.places)
     mount = ' --volume "$PWD":/data:ro' if count else ""
     again = f"docker run --rm --network none{mount} {short(built.id)}"
     if ended.status == MlreproError.exit_code:

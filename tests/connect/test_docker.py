@@ -160,7 +160,8 @@ def test_a_container_is_given_files_that_any_user_may_read_and_that_are_gone_wit
 ) -> None:
     (tmp_path / "a.csv").write_text("1,2")
     (tmp_path / "a.csv").chmod(0o600)
-    files = {"deep/er/a.csv": tmp_path / "a.csv", "ü" * 120: tmp_path / "a.csv"}
+    names = ("/given/deep/er/a.csv", f"/given/{'ü' * 120}", "/tmp/b", "/etc/c", "/in-no-folder")
+    given = dict.fromkeys(names, tmp_path / "a.csv")
     script = (
         "import os\n"
         "for folder, _, names in os.walk('/given'):\n"
@@ -169,11 +170,6 @@ def test_a_container_is_given_files_that_any_user_may_read_and_that_are_gone_wit
         "print(open('/given/deep/er/a.csv').read(), open('/tmp/b').read())\n"
         "print(open('/etc/debian_version').read())\n"
     )
-    volumes = {
-        "/given": files,
-        "/tmp": {"b": tmp_path / "a.csv"},
-        "/etc": {"c": tmp_path / "a.csv"},
-    }
     made: list[tuple[str, list[str]]] = []
     real = docker._watched
 
@@ -185,7 +181,7 @@ def test_a_container_is_given_files_that_any_user_may_read_and_that_are_gone_wit
         return real(container, report)
 
     monkeypatch.setattr(docker, "_watched", noted)
-    ended = docker.run(base_image, ("python", "-c", script), volumes=volumes)
+    ended = docker.run(base_image, ("python", "-c", script), given=given)
     assert ended.ok, ended.stderr
     assert "/given/deep 0o755" in ended.stderr
     assert "/given/deep/er/a.csv 0o644 3" in ended.stderr
@@ -198,7 +194,7 @@ def test_a_container_is_given_files_that_any_user_may_read_and_that_are_gone_wit
 
     monkeypatch.setattr(docker, "_watched", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        docker.run(base_image, ("true",), volumes=volumes)
+        docker.run(base_image, ("true",), given=given)
     for container, mounted in made:
         assert _gone("container", container)
         assert len(mounted) == 3

@@ -653,19 +653,13 @@ def test_of_the_data_at_hand_what_changed_or_is_gone_is_told_apart(recorded: Rec
     assert here.files == {"same.csv": folder / "same.csv", ".env": folder / ".env"}
     assert [i.path for i in here.changed] == ["changed.csv"]
     assert [i.path for i in here.gone] == ["gone.csv"]
-    assert here.volumes == {"/data": here.files}
     (folder / ".env").unlink()
     assert ".env" not in {i.path for i in at_hand(plan().items, folder, store).gone}
 
 
-def test_what_lies_outside_has_a_volume_where_the_notebook_looks(tmp_path: Path) -> None:
-    names = ("a.csv", "/mnt/b.csv", "/mnt/deep/c.csv", "/srv/d.csv", "/e.csv")
-    assert Here(files=dict.fromkeys(names, tmp_path)).volumes == {
-        "/data": {"a.csv": tmp_path},
-        "/mnt": {"b.csv": tmp_path, "deep/c.csv": tmp_path},
-        "/srv": {"d.csv": tmp_path},
-    }
-    assert Here().volumes == {}
+def test_what_lies_outside_is_given_where_the_notebook_looks(tmp_path: Path) -> None:
+    found = Here(files=dict.fromkeys(("d/a.csv", "/mnt/b.csv"), tmp_path)).places
+    assert found == {"/data/d/a.csv": tmp_path, "/mnt/b.csv": tmp_path}
 
 
 def test_urls_come_from_dvc_import_url_and_from_the_settings(recorded: Recorded) -> None:

@@ -73,11 +73,9 @@ class BuiltImage:
         """Load it into an engine, without a name."""
         return self._load((), report)
 
-    def run(
-        self, arguments: Sequence[str], report: Report, data: Mapping[str, Mapping[str, Path]]
-    ) -> Ended:
+    def run(self, arguments: Sequence[str], report: Report, data: Mapping[str, Path]) -> Ended:
         """Load it into an engine, without a name, and run it without a network."""
-        return docker.run(self._load((), report), arguments, volumes=data, report=report)
+        return docker.run(self._load((), report), arguments, given=data, report=report)
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
         """Return those small text files of its operating system whose absolute path matches."""

@@ -261,11 +261,9 @@ class EngineImage:
         """Return its id: the engine has it."""
         return self.id
 
-    def run(
-        self, arguments: Sequence[str], report: Report, data: Mapping[str, Mapping[str, Path]]
-    ) -> Ended:
+    def run(self, arguments: Sequence[str], report: Report, data: Mapping[str, Path]) -> Ended:
         """Run it without a network."""
-        return docker.run(self.id, arguments, volumes=data, report=report)
+        return docker.run(self.id, arguments, given=data, report=report)
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
         """Return those text files that have a fixed place and are there."""

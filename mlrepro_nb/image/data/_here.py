@@ -22,20 +22,13 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
     """Those that hold something else than what the run read."""
 
     @property
-    def volumes(self) -> dict[str, dict[str, Path]]:
-        """The files as volumes of a container: by the folder in it, then by the path in that.
+    def places(self) -> dict[str, Path]:
+        """The files by where a container looks for them.
 
-        The project's are where a container looks for data. What lies outside is where the
-        notebook looks for it: nothing else can be put there.
+        The project's are in the folder for data. What lies outside is where the notebook looks
+        for it: nothing else can be put there.
         """
-        outside = {PurePosixPath(name) for name in self.files if name.startswith("/")}
-        folders = {path.parent for path in outside} - {PurePosixPath("/")}
-        outermost = [f for f in folders if folders.isdisjoint(f.parents)]
-        found = {FOLDER: {n: p for n, p in self.files.items() if not n.startswith("/")}}
-        for folder in sorted(outermost):
-            within = (path for path in sorted(outside) if path.is_relative_to(folder))
-            found[str(folder)] = {str(p.relative_to(folder)): self.files[str(p)] for p in within}
-        return {folder: files for folder, files in found.items() if files}
+        return {str(PurePosixPath(FOLDER, name)): path for name, path in self.files.items()}
 
 
 def at_hand(items: Sequence[Item], root: Path, store: Store) -> Here:
