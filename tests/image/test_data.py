@@ -32,6 +32,7 @@ from mlrepro_nb.model import DataAccess, DvcPointer, LocalModule, Record, canoni
 from mlrepro_nb.store import Store
 from tests.conftest import git
 from tests.image.conftest import blake, put
+from tests.image.conftest import notebook as notebook_of
 from tests.records import a_record
 
 Recorded = tuple[Path, Store, Record]
@@ -840,6 +841,45 @@ def test_a_module_with_a_secret_is_refused_unless_it_is_asked_for(
         plan()
     (folder / "pyproject.toml").write_text('[tool.mlrepro]\nfiles = ["mine.py"]\n')
     assert "mine.py" in {f.path for f in plan().layer("code")}
+
+
+def test_what_a_live_notebook_shows_is_masked_in_the_image(recorded: Recorded) -> None:
+    folder, store, record = recorded
+    html = {"text/html": "<b>api_key = 'q8Zk21xx'"}
+    lines = [f"use {TOKEN[:20]}", TOKEN[20:], "\n"]
+    shown = [
+        {"output_type": "stream", "name": "stdout", "text": lines},
+        {"output_type": "display_data", "metadata": {}, "data": html},
+        {
+            "output_type": "error", "ename": "E", "evalue": "",
+            "traceback": [KEY, "hunter2-hunter2"],
+        },
+    ]  # fmt: skip
+    nb = notebook_of(outputs=shown)
+    nb["metadata"]["papermill"] = {"parameters": {"password": "hunter2-hunter2"}}
+    (folder / "train.ipynb").write_text(json.dumps(nb))
+    git(folder, "commit", "-qam", "Shown")
+    results = msgspec.structs.replace(record.results, notebook=None)
+    put(folder, store, results=results)
+    copied = b"".join(f.content or b"" for f in plan().files)
+    for secret in (TOKEN, TOKEN[20:], "q8Zk21xx", "MIIE", "hunter2-hunter2"):
+        assert secret.encode() not in copied
+    (folder / "train.ipynb").write_text(json.dumps(notebook_of(), indent=2))
+    git(folder, "commit", "-qam", "Shown")
+    put(folder, store, results=results)
+    reference = {f.path: f.content for f in plan().layer("record")}["reference.ipynb"]
+    assert reference == (folder / "train.ipynb").read_bytes()
+
+
+def test_nothing_of_a_repository_s_own_folder_is_copied(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    for name in (".git/config", "sub/.git/config"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+        access = DataAccess(path=name, repo_path=name, digest=blake(b"x"), size=1, access="read")
+        put(folder, store, data=(access,))
+        with pytest.raises(UsageError, match="not in the project"):
+            plan(bake_data=True)
 
 
 def test_a_cell_with_a_token_is_refused(recorded: Recorded) -> None:
