@@ -182,9 +182,8 @@ def plan(
                 usage=True,
             )
         )
-    tagged = _version(root)
-    named_version = version or settings.version or tagged or "0.0.0"
-    _names.tag(named_version)
+    tagged = _version(root, notes)
+    named_version = _named_version(version, settings, notes) or tagged or "0.0.0"
     runs = record.lineage.runs
     trained = served or (record.results.models[-1] if record.results.models else None)
     planned = Plan(
@@ -396,6 +395,28 @@ def _what_is_dirty(recorded: bool) -> str:  # noqa: FBT001
     return "The working tree has changes that are in no commit."
 
 
-def _version(root: Path) -> str | None:
+def _named_version(given: str | None, settings: _settings.Settings, notes: list[str]) -> str | None:
+    """Return the version that the user or the project names, as a semantic one."""
+    if given is not None:
+        return _names.version(given, said="--version", convert=False)
+    if settings.version is None:
+        return None
+    where = settings.origins.get("version", "")
+    # A package's own is as the packages of Python have it; who names the image's can name it right.
+    made = _names.version(
+        settings.version, said=f"{where}: version", convert=where == _settings.PROJECT
+    )
+    if made != settings.version:
+        notes.append(f"Version {settings.version} ({where}) is {made} as an image's.")
+    return made
+
+
+def _version(root: Path, notes: list[str]) -> str | None:
     described = git.latest_tag(root) if git.root(root) is not None else None
-    return described.removeprefix("v") if described else None
+    if not described:
+        return None
+    try:
+        return _names.version(described.removeprefix("v"), said="git tag", convert=True)
+    except UsageError:
+        notes.append(f"The git tag {described} is no semantic version, so it is not the image's.")
+        return None

@@ -210,6 +210,29 @@ def test_a_version_comes_from_the_option_the_project_or_the_tag(recorded: Record
     assert plan(version="1.0.0").version == "1.0.0"
     with pytest.raises(UsageError, match="latest"):
         plan(version="latest")
+    with pytest.raises(UsageError, match=r"--version '1\.0' is no semantic") as raised:
+        plan(version="1.0")
+    assert raised.value.remedy.startswith("Say 1.0.0")
+
+
+def test_a_version_that_is_no_semantic_one_is_converted_and_told_or_refused(
+    recorded: Recorded,
+) -> None:
+    folder = recorded[0]
+    git(folder, "tag", "v0.3")
+    assert plan().version == "0.3.0"
+    git(folder, "commit", "--allow-empty", "-qm", "More")
+    git(folder, "tag", "v2024-q3")
+    made = plan()
+    assert made.version == "0.0.0"
+    assert any("git tag v2024-q3 is no semantic version" in note for note in made.notes)
+    (folder / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "1.0rc1"\n')
+    made = plan()
+    assert made.version == "1.0.0-rc.1"
+    assert any("1.0rc1 ([project] in pyproject.toml) is 1.0.0-rc.1" in n for n in made.notes)
+    (folder / "pyproject.toml").write_text('[tool.mlrepro]\nversion = "1.0"\n')
+    with pytest.raises(UsageError, match=r"\[tool\.mlrepro\] in pyproject\.toml: version '1\.0'"):
+        plan()
 
 
 def test_the_project_s_settings_are_used(recorded: Recorded) -> None:
