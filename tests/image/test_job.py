@@ -128,6 +128,7 @@ def test_a_job_runs_the_notebook_again_and_ends_by_the_verdict(
     assert "results are in /results: executed.ipynb, record.json, verification.json" in ended.stderr
     verified = decode(Verification, (tmp_path / "same" / "verification.json").read_bytes())
     assert (verified.verdict, verified.record) == ("bitwise", built.record)
+    assert verified.executed == "executed.ipynb"
     executed = json.loads((tmp_path / "same" / "executed.ipynb").read_text())
     assert "42" in json.dumps(executed["cells"][2]["outputs"])
     assert str(len(BIG)) in json.dumps(executed["cells"][4]["outputs"])
@@ -140,6 +141,8 @@ def test_a_job_runs_the_notebook_again_and_ends_by_the_verdict(
     assert ended.returncode == 1
     verified = decode(Verification, (tmp_path / "other" / "verification.json").read_bytes())
     assert [cause.kind for cause in verified.causes] == ["changed-data"]
+    for name in ("same", "other"):
+        assert "/tmp/" not in (tmp_path / name / "verification.json").read_text()
 
 
 _COMPILES = """\
@@ -216,6 +219,7 @@ def test_a_job_takes_parameters(built: Image, tmp_path: Path, data: Path) -> Non
     assert ended.returncode == 0, ended.stdout + ended.stderr
     made = json.loads((tmp_path / "parameters" / "record.json").read_text())
     assert made["parameters"]["papermill"] == {"n": 4}
+    assert (made["code"]["commit"], made["code"]["dirty"]) == (built.commit, False)
     assert not (tmp_path / "parameters" / "verification.json").exists()
 
     ended = run(built, tmp_path / "wrong", "-p", "m", "4", mounts=mounted)
