@@ -296,6 +296,8 @@ def _made(
     options = _hardened(network, variables, [f for f in _IN_MEMORY if f not in folders])
     for folder in folders:
         options += ["--volume", folder]
+    if kept is None:
+        options.append("--rm")  # by the engine, should this process be gone by then
     # By a name of ours: whoever interrupts may do so before the engine has told its id.
     name = f"mlrepro-{uuid.uuid4().hex[:16]}"
     try:
