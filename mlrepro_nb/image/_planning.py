@@ -117,6 +117,8 @@ def plan(
     problems: list[Problem] = []
     notes = [*_files.elsewhere(record), *_unfinished(record, kind)]
 
+    tagged = _version(root, notes)
+    named_version = _named_version(version, settings, notes) or tagged or "0.0.0"
     report(Step(message="reading what the run used"))
     served = _served(record, model) if kind == "service" else None
     asked = _files.matching(root, settings.files, origin=settings.origins.get("files", ""))
@@ -182,8 +184,6 @@ def plan(
                 usage=True,
             )
         )
-    tagged = _version(root, notes)
-    named_version = _named_version(version, settings, notes) or tagged or "0.0.0"
     runs = record.lineage.runs
     trained = served or (record.results.models[-1] if record.results.models else None)
     planned = Plan(

@@ -206,7 +206,9 @@ class _Fetching:
             f"{item.path}, which the run read, is not mounted at {target}"
             + (f", and not at {' or '.join(redact(p) for p, _ in places)}." if places else
                ", and nothing says where else it is."),
-            "Mount it, push it (dvc push), or name the remote with MLREPRO_DVC_REMOTE.",
+            "Mount it, push it (dvc push), or name the remote with MLREPRO_DVC_REMOTE."
+            if item.md5 or item.folder else
+            "Mount it there; `mlrepro rollout` does with --data-claim NAME.",
             tool="data",
         )  # fmt: skip
 
