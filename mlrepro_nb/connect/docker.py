@@ -12,9 +12,11 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 import msgspec
@@ -23,6 +25,7 @@ from mlrepro_nb.connect import buildkit, command
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.model import Report, Step, silent
 
+_IN_MEMORY = ("/tmp", "/results")
 _INSTALL = "Install Docker Engine, or build on a machine that has it; --dry-run needs none."
 
 
@@ -145,11 +148,20 @@ def load(write: Callable[[IO[bytes]], None]) -> str:
     ToolError
         There is no engine, or it does not take the archive.
     """
+    status, output = _piped(["load"], write)
+    loaded = re.findall(r"^Loaded image(?: ID)?: (\S+)", output, re.MULTILINE)
+    if status != 0 or not loaded:
+        raise buildkit.meaning("docker load", output)
+    return str(loaded[-1])
+
+
+def _piped(arguments: Sequence[str], write: Callable[[IO[bytes]], None]) -> tuple[int, str]:
+    """Run ``docker`` with what `write` writes to it; return its status and what it said."""
     program = _program()
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(
-                [program, "load"], stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
+                [program, *arguments], stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
             )
         except OSError as error:
             raise ToolError("`docker` could not be started.", _INSTALL, tool="docker") from error
@@ -165,11 +177,7 @@ def load(write: Callable[[IO[bytes]], None]) -> str:
                 process.kill()
                 raise
         said.seek(0)
-        output = command.redact(said.read().decode("utf-8", "replace"))
-    loaded = re.findall(r"^Loaded image(?: ID)?: (\S+)", output, re.MULTILINE)
-    if status != 0 or not loaded:
-        raise buildkit.meaning("docker load", output)
-    return str(loaded[-1])
+        return status, command.redact(said.read().decode("utf-8", "replace"))
 
 
 def texts(image: str, paths: Sequence[str]) -> dict[str, str]:
@@ -222,23 +230,32 @@ def run(
     arguments: Sequence[str] = (),
     *,
     network: str = "none",
+    given: Mapping[str, Path] = {},
     report: Report = silent,
 ) -> command.Ended:
     """Run a container as hardened as a cluster would and return how it ended.
 
     Read-only root file system, no capability, no new privilege; ``/tmp`` and
     ``/results`` are in memory.
+
+    Parameters
+    ----------
+    given
+        Files here, by where they shall be in the container, readable for any user. They are
+        in volumes, which are gone with it; what should be in its root stays out.
+
+    Raises
+    ------
+    ToolError
+        There is no engine, or it does not make the container or take the files.
     """
-    program = _program()
-    return command.stream(
-        [program, "run", "--rm", *_hardened(network), image, *arguments],
-        lambda text: report(Step(message=text, log=True)),
-    )
+    with _made(image, arguments, network, given=given) as container:
+        return _watched(container, report)
 
 
 def run_for(
     image: str, folder: str, target: Path, *, network: str = "none",
-    variables: Mapping[str, str] = {}, report: Report = silent,
+    variables: Mapping[str, str] = {}, given: Mapping[str, Path] = {}, report: Report = silent,
 ) -> command.Ended:  # fmt: skip
     """Run a container, hardened as in `run`, and take what it left in one of its folders.
 
@@ -250,30 +267,99 @@ def run_for(
         In the container; it may write there, as far as the image lets it.
     target
         A folder here that gets what is in it at the end.
+    given
+        As for `run`.
 
     Raises
     ------
     ToolError
         There is no engine, or it does not make the container.
     """
-    program = _program()
-    made = _docker(
-        "create", *_hardened(network, variables, in_memory=("/tmp",)), "--volume", folder, image
-    ).strip()
-    try:
-        ended = command.stream(
-            [program, "start", "--attach", made],
-            lambda text: report(Step(message=text, log=True)),
-        )
-        _docker("cp", f"{made}:{folder}/.", str(target))
+    with _made(image, (), network, variables, given=given, kept=folder) as container:
+        ended = _watched(container, report)
+        _docker("cp", f"{container}:{folder}/.", str(target))
         return ended
+
+
+@contextlib.contextmanager
+def _made(
+    image: str, arguments: Sequence[str], network: str, variables: Mapping[str, str] = {}, *,
+    given: Mapping[str, Path], kept: str | None = None,
+) -> Iterator[str]:  # fmt: skip
+    """Yield a container that was not started yet; it and its volumes are gone afterwards.
+
+    A volume begins with what the image has there. It is filled through the engine: one that is
+    elsewhere has none of this machine's folders to mount.
+    """
+    volumes = _volumes(given)
+    folders = [*volumes, kept] if kept else [*volumes]
+    options = _hardened(network, variables, [f for f in _IN_MEMORY if f not in folders])
+    for folder in folders:
+        options += ["--volume", folder]
+    if kept is None:
+        options.append("--rm")  # by the engine, should this process be gone by then
+    # By a name of ours: whoever interrupts may do so before the engine has told its id.
+    name = f"mlrepro-{uuid.uuid4().hex[:16]}"
+    try:
+        _docker("create", "--name", name, *options, image, *arguments)
+        for folder, files in volumes.items():
+            _give(name, folder, files)
+        yield name
     finally:
         with contextlib.suppress(ToolError):
-            _docker("rm", "--force", "--volumes", made)
+            _docker("rm", "--force", "--volumes", name)
+
+
+def _watched(container: str, report: Report) -> command.Ended:
+    """Start a container, tell what it prints, and return how it ended."""
+    return command.stream(
+        [_program(), "start", "--attach", container],
+        lambda text: report(Step(message=text, log=True)),
+    )
+
+
+def _volumes(given: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
+    """Return the outermost folders that hold some files, with the files by their path in them."""
+    folders = {PurePosixPath(name).parent for name in given} - {PurePosixPath("/")}
+    return {
+        str(folder): {
+            str(PurePosixPath(name).relative_to(folder)): path
+            for name, path in given.items()
+            if PurePosixPath(name).is_relative_to(folder)
+        }
+        for folder in sorted(folders)
+        if folders.isdisjoint(folder.parents)
+    }
+
+
+def _give(container: str, folder: str, files: Mapping[str, Path]) -> None:
+    """Put files into a folder of a container that was not started yet."""
+
+    def write(pipe: IO[bytes]) -> None:
+        with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+            _fill(archive, files)
+
+    status, said = _piped(["cp", "-", f"{container}:{folder}"], write)
+    if status != 0:
+        raise buildkit.meaning("docker cp", said)
+
+
+def _fill(archive: tarfile.TarFile, files: Mapping[str, Path]) -> None:
+    """Write files that any user may read, whatever may be done here."""
+    folders = {parent for name in files for parent in PurePosixPath(name).parents}
+    for folder in sorted(folders - {PurePosixPath(".")}):
+        info = tarfile.TarInfo(str(folder))
+        info.type, info.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(info)
+    for name, path in sorted(files.items()):
+        with path.open("rb") as file:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = os.fstat(file.fileno()).st_size, 0o644
+            archive.addfile(info, file)
 
 
 def _hardened(
-    network: str, variables: Mapping[str, str] = {}, in_memory: Sequence[str] = ("/tmp", "/results")
+    network: str, variables: Mapping[str, str] = {}, in_memory: Sequence[str] = _IN_MEMORY
 ) -> list[str]:
     options = ["--network", network, "--read-only", "--cap-drop", "ALL"]
     options += ["--security-opt", "no-new-privileges"]

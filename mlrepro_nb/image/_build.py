@@ -13,13 +13,14 @@ import msgspec
 from mlrepro_nb.connect import index, registry
 from mlrepro_nb.errors import ToolError, UsageError
 from mlrepro_nb.image import _settings, supply
-from mlrepro_nb.image._configuration import commit_tag, fetches
+from mlrepro_nb.image._configuration import commit_tag, fetches, mounts
 from mlrepro_nb.image._plan import Plan
 from mlrepro_nb.image._planning import plan, where
 from mlrepro_nb.image._predictions import with_predictions
 from mlrepro_nb.image._render import containerfile, dockerignore, entrypoint, requirements, tags
-from mlrepro_nb.image._test import tested
+from mlrepro_nb.image._test import data_for, tested
 from mlrepro_nb.image.builders import Built, Wanted, choose
+from mlrepro_nb.image.data import Here
 from mlrepro_nb.model import Image, Report, Step, silent
 from mlrepro_nb.store import Store
 
@@ -148,6 +149,7 @@ def build(
     if push:
         report(Step(message=f"asking to push to {planned.repository}"))
         registry.check_push(planned.repository)
+    data = data_for(planned, root, found, report) if test else Here()
     beside.audit(planned, report)
     with ThreadPoolExecutor(max_workers=1) as pool:
         # A process of its own: the dependencies are made meanwhile.
@@ -158,7 +160,7 @@ def build(
     built = chosen.build(planned, wanted, found, report)
     passed: tuple[str, ...] = ()
     if test or (test is None and push and planned.kind == "service"):
-        passed = tested(planned, built, asked=bool(test), report=report)
+        passed = tested(planned, built, asked=bool(test), data=data, report=report)
     named = _free_tags(planned, built, report) if push else tags(planned)
     names = [f"{planned.repository}:{tag}" for tag in named]
     documents = None
@@ -193,7 +195,8 @@ def build(
         predictions=planned.predictions,
         gates=planned.gates,
         tests=passed,
-        fetches=fetches(planned) if planned.items else None,
+        fetches=fetches(planned),
+        mounts=mounts(planned),
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     image = documents.keep(image, found) if documents else image

@@ -14,7 +14,7 @@ from mlrepro_nb.image._places import LAB as LAB
 from mlrepro_nb.image._places import LAB_PORT, RESULTS, WORK
 from mlrepro_nb.image._places import VENV as VENV
 from mlrepro_nb.image._plan import UNNAMED, USER, Plan
-from mlrepro_nb.image.data import FOLDER
+from mlrepro_nb.image.data import FOLDER, few
 from mlrepro_nb.model import canonical, digest_text
 
 PORT = 8080
@@ -109,9 +109,25 @@ def site_packages(plan: Plan, environment: str = VENV) -> str:
     return f"{environment}/lib/python{major}.{minor}/site-packages"
 
 
-def fetches(plan: Plan) -> int:
-    """Return the bytes of data that the image's containers fetch, or find mounted."""
+def fetches(plan: Plan) -> int | None:
+    """Return the bytes of data that the image's containers fetch, or find mounted.
+
+    None where they need none; what they can begin without does not count.
+    """
+    if all(item.optional for item in plan.items):
+        return None
     return sum(mount.size or 0 for mount in plan.mounts)
+
+
+def mounts(plan: Plan) -> str | None:
+    """Return, in words, the project's data that containers can only find mounted."""
+    # What lies outside of the project the base image may have.
+    names = [
+        item.path
+        for item in plan.items
+        if not (item.optional or item.known or item.md5 or item.folder or item.path[0] == "/")
+    ]
+    return few(names) if names else None
 
 
 def entrypoint(plan: Plan) -> tuple[str, ...]:
@@ -147,7 +163,8 @@ def labels(plan: Plan) -> dict[str, str]:
         "io.mlrepro.lock": None if plan.lock is None else digest_text(plan.lock),
         "io.mlrepro.lab": None if plan.lab is None else digest_text(plan.lab),
         "io.mlrepro.packages": digest_text(plan.package_lock) if plan.packages else None,
-        "io.mlrepro.fetches": str(fetches(plan)) if plan.items else None,
+        "io.mlrepro.fetches": None if fetches(plan) is None else str(fetches(plan)),
+        "io.mlrepro.mounts": mounts(plan),
         "io.mlrepro.dirty": "true" if plan.dirty else None,
         "org.opencontainers.image.title": plan.notebook.rpartition("/")[2],
         "org.opencontainers.image.version": plan.version,

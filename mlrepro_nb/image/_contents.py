@@ -46,7 +46,7 @@ def in_project(path: str) -> bool:
 
 def inside(path: str) -> str:
     """Return a path that a record gives, refusing one that would leave the build context."""
-    if not in_project(path) or PurePosixPath(path).parts[:1] == (".git",):
+    if not in_project(path) or ".git" in PurePosixPath(path).parts:
         raise UsageError(
             f"The record names {path!r}, which is not in the project.", "Record the notebook again."
         )

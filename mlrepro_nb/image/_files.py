@@ -37,7 +37,7 @@ def gather(
     Parameters
     ----------
     bake_data
-        Copy all data into it.
+        Copy the data into it that git does not track, too.
     urls
         Where data can be downloaded, by its path in the project.
     asked
@@ -237,7 +237,10 @@ _KEPT = frozenset({"tags", "name"})
 
 
 def _reference(record: Record, root: Path, store: Store) -> bytes:
-    """Return the executed notebook that a rerun is compared with."""
+    """Return the executed notebook that a rerun is compared with, secrets masked.
+
+    Of a headless run the store has it, masked when it was kept; else it is the file.
+    """
     if record.results.notebook:
         try:
             return store.blobs.get(record.results.notebook)
@@ -246,7 +249,17 @@ def _reference(record: Record, root: Path, store: Store) -> bytes:
                 f"The store lacks the executed notebook {short(record.results.notebook)}.",
                 "Record the notebook again.",
             ) from None
-    return (root / record.code.notebook).read_bytes()
+    from mlrepro_nb.capture.secrets import mask_notebook
+
+    content = (root / inside(record.code.notebook)).read_bytes()
+    found = json.loads(content)
+    told = ((found.get("metadata") or {}).get("papermill") or {}).get("parameters") or {}
+    masked = mask_notebook({"metadata": {}, **found}, told)
+    if masked == found:
+        return content
+    return (json.dumps(masked, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 # --- the served model

@@ -13,6 +13,14 @@ from mlrepro_nb.model import short
 
 DIRTY = "-dirty"
 _LONGEST = 128
+_NUMBER = r"(?:0|[1-9]\d*)"
+_PART = rf"(?:{_NUMBER}|\d*[A-Za-z-][0-9A-Za-z-]*)"
+_SEMANTIC = re.compile(
+    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PART}(?:\.{_PART})*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
+    re.ASCII,
+)
+"""As https://semver.org has it."""
+_PHASES = {"a": "alpha", "b": "beta", "rc": "rc"}
 _CI = ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_BUILDID", "BUILD_ID")
 """Where GitHub, GitLab, Azure and Jenkins (and many that follow it) say which build this is."""
 
@@ -33,6 +41,56 @@ def tag(text: str, *, dirty: bool = False) -> str:
         )
     refuse_latest(made)
     return made + suffix
+
+
+def version(text: str, *, said: str, convert: bool) -> str:
+    """Return an image's version: a semantic one.
+
+    Parameters
+    ----------
+    said
+        Who said it, for the error.
+    convert
+        Whether it may be a version as Python's packages have them, of which the semantic one is
+        returned: ``1.0rc1`` is ``1.0.0-rc.1``.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    if _SEMANTIC.fullmatch(text):
+        return text
+    refuse_latest(text)
+    meant = _semantic(text)
+    if convert and meant:
+        return meant
+    raise UsageError(
+        f"{said} {text!r} is no semantic version, as an image's version tag is to be.",
+        f"Say {meant or '1.0.0'}: MAJOR.MINOR.PATCH, perhaps with -rc.1 or +build behind.",
+    )
+
+
+def _semantic(text: str) -> str | None:
+    """Return what a version of a Python package is as a semantic one, if there is such a one."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        found = Version(text)
+    except InvalidVersion:
+        return None
+    if len(found.release) > 3 or found.epoch:
+        return None
+    release = ".".join(map(str, (*found.release, 0, 0)[:3]))
+    before = [f"{_PHASES[found.pre[0]]}.{found.pre[1]}"] if found.pre else []
+    before += [f"dev.{found.dev}"] if found.dev is not None else []
+    behind = [f"post.{found.post}"] if found.post is not None else []
+    behind += [found.local] if found.local else []
+    return (
+        release
+        + (f"-{'.'.join(before)}" if before else "")
+        + (f"+{'.'.join(behind)}" if behind else "")
+    )
 
 
 def refuse_latest(text: str) -> None:

@@ -75,7 +75,8 @@ def table(plan: Plan) -> tuple[tuple[str, str, str], ...]:
         "packages": ", ".join(f"{p.name} {p.version}" for p in plan.packages) or "none",
         "distributions": f"{len(plan.pins)} locked"
         + (f", {len(plan.local)} built here" if plan.local else ""),
-        "files": f"{len(plan.files)}" + (f", {len(plan.items)} fetched" if plan.items else ""),
+        "files": f"{len(plan.files)}"
+        + (f", {len(plan.items)} fetched or mounted" if plan.items else ""),
         "variables": " ".join(f"{k}={v}" for k, v in plan.variables.items()) or "none",
         "bytecode": ("yes" if plan.bytecode else "no")
         + (f", but for {left} that nothing imports" if (left := _left(plan)) else ""),

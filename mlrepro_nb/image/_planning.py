@@ -82,7 +82,8 @@ def plan(
     model
         Name of the model to serve, where the run logged several.
     bake_data
-        Copy all data that the run read into the image, however large.
+        Copy the data that the run read into the image though git does not track it, however
+        large.
     bytecode
         Ship the distributions that are imported compiled, which is the default. Without, the
         image starts slower.
@@ -116,6 +117,8 @@ def plan(
     problems: list[Problem] = []
     notes = [*_files.elsewhere(record), *_unfinished(record, kind)]
 
+    tagged = _version(root, notes)
+    named_version = _named_version(version, settings, notes) or tagged or "0.0.0"
     report(Step(message="reading what the run used"))
     served = _served(record, model) if kind == "service" else None
     asked = _files.matching(root, settings.files, origin=settings.origins.get("files", ""))
@@ -181,9 +184,6 @@ def plan(
                 usage=True,
             )
         )
-    tagged = _version(root)
-    named_version = version or settings.version or tagged or "0.0.0"
-    _names.tag(named_version)
     runs = record.lineage.runs
     trained = served or (record.results.models[-1] if record.results.models else None)
     planned = Plan(
@@ -395,6 +395,28 @@ def _what_is_dirty(recorded: bool) -> str:  # noqa: FBT001
     return "The working tree has changes that are in no commit."
 
 
-def _version(root: Path) -> str | None:
+def _named_version(given: str | None, settings: _settings.Settings, notes: list[str]) -> str | None:
+    """Return the version that the user or the project names, as a semantic one."""
+    if given is not None:
+        return _names.version(given, said="--version", convert=False)
+    if settings.version is None:
+        return None
+    where = settings.origins.get("version", "")
+    # A package's own is as the packages of Python have it; who names the image's can name it right.
+    made = _names.version(
+        settings.version, said=f"{where}: version", convert=where == _settings.PROJECT
+    )
+    if made != settings.version:
+        notes.append(f"Version {settings.version} ({where}) is {made} as an image's.")
+    return made
+
+
+def _version(root: Path, notes: list[str]) -> str | None:
     described = git.latest_tag(root) if git.root(root) is not None else None
-    return described.removeprefix("v") if described else None
+    if not described:
+        return None
+    try:
+        return _names.version(described.removeprefix("v"), said="git tag", convert=True)
+    except UsageError:
+        notes.append(f"The git tag {described} is no semantic version, so it is not the image's.")
+        return None

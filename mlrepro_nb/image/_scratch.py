@@ -9,16 +9,19 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.image import fetch
-from mlrepro_nb.image.data import Item, locate, read_items
+from mlrepro_nb.image.data import Item, few, locate, read_items, unreadable
 from mlrepro_nb.model import Record, decode
 from mlrepro_nb.store import Store
 
 APP = Path("/app")
 BIG = 64 << 20
 """Bytes from which a file is linked into the writable copy of the project, not copied."""
+_MOST_NAMED = 4
+"""Files that are mounted one by one; of more, the whole project is."""
 
 
 def lay_out(project: Path, scratch: Path, *, whole: bool = False) -> tuple[Record, str, Store]:
@@ -42,13 +45,25 @@ def lay_out(project: Path, scratch: Path, *, whole: bool = False) -> tuple[Recor
     """
     record = decode(Record, (APP / "record" / "record.json").read_bytes())
     items = read_items(APP / "record" / "data.json")
-    folder, complete = _fetched(items, scratch)
-    if whole and not complete:
-        raise _MISSING
+    folder = fetch.folder()
+    absent = [item for item in items if locate(item, APP / "project", folder) is None]
+    wanted = [item for item in absent if _has_source(item)]
+    missing = [item for item in absent if item not in wanted and not item.optional]
+    if whole and missing:
+        raise _missing(missing, folder)
+    # A secret's file too, of which the notebook alone knows what it does without.
+    for told in (missing, [item for item in absent if item.optional]):
+        if told:
+            say(f"{_names(told)} not in the image; to mount {_it(told)}: {_mounting(told, folder)}")
+    if wanted:
+        folder = _fetched(wanted, items, folder, scratch)
     shutil.copytree(APP / "project", project, copy_function=_copy)
-    placed = [_place(item, project, folder) for item in items]
-    if whole and not all(placed):
-        raise _MISSING
+    hidden = [p for p in (folder / i.path.lstrip("/") for i in items) if _is_hidden(p)]
+    if whole and hidden:
+        raise unreadable(hidden[0])
+    homeless = [item for item in items if not _place(item, project, folder)]
+    if whole and homeless:
+        raise _missing(homeless, folder)
     # Marks the project's root, as it does where the notebook was recorded.
     (project / ".git").mkdir(exist_ok=True)
     store = Store(project / ".mlrepro")
@@ -60,26 +75,45 @@ def lay_out(project: Path, scratch: Path, *, whole: bool = False) -> tuple[Recor
     return record, digest, store
 
 
-_MISSING = MlreproError(
-    "Data that the run read is not there, so it cannot be run again.",
-    "Mount it where the lines above say: docker run --volume FOLDER:PLACE:ro.",
-)
+def _missing(items: Sequence[Item], folder: Path) -> MlreproError:
+    return MlreproError(
+        f"{_names(items)} not in the image and not mounted, so that the notebook cannot be run "
+        "again.",
+        f"Mount {_it(items)}: {_mounting(items, folder)}",
+    )
 
 
-def _fetched(items: Sequence[Item], scratch: Path) -> tuple[Path, bool]:
-    """Fetch what can be fetched and is not there.
+def _mounting(items: Sequence[Item], folder: Path) -> str:
+    """Return what to type, where the project is, so that a container has some data."""
+    inside = [item.path for item in items if not item.path.startswith("/")]
+    # Of what is outside of the project a notebook knows only that place.
+    outside = [item.path for item in items if item.path.startswith("/")]
+    if len(outside) > _MOST_NAMED:
+        outside = sorted({str(Path(path).parent) for path in outside})[:_MOST_NAMED]
+    if len(inside) > _MOST_NAMED:
+        volumes = [f'"$PWD":{quote(str(folder))}:ro']
+    else:
+        volumes = [f'"$PWD"/{quote(path)}:{quote(str(folder / path))}:ro' for path in inside]
+    volumes += [f"{quote(path)}:{quote(path)}:ro" for path in outside]
+    options = " ".join(f"--volume {volume}" for volume in volumes)
+    return f"{'in the folder of the project, ' if inside else ''}docker run --rm {options} IMAGE"
 
-    Returns the folder that it is in, and whether all is there.
-    """
-    folder = fetch.folder()
-    missing = [i for i in items if locate(i, APP / "project", folder) is None]
-    wanted = [i for i in missing if i.known or ("MLREPRO_DVC_REMOTE" in os.environ and i.md5)]
-    for item in missing:
-        if item not in wanted:
-            say(f"{item.path} is not in the image: mount it at {folder / item.path.lstrip('/')}")
-    complete = len(wanted) == len(missing)
-    if not wanted:
-        return folder, complete
+
+def _names(items: Sequence[Item]) -> str:
+    return f"{few([item.path for item in items])} {'is' if len(items) == 1 else 'are'}"
+
+
+def _it(items: Sequence[Item]) -> str:
+    return "it" if len(items) == 1 else "them"
+
+
+def _has_source(item: Item) -> bool:
+    moved = "MLREPRO_DVC_REMOTE" in os.environ
+    return item.known or (moved and bool(item.md5 or item.folder))
+
+
+def _fetched(wanted: Sequence[Item], items: Sequence[Item], folder: Path, scratch: Path) -> Path:
+    """Fetch some of the items and return the folder that they are in."""
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -91,7 +125,11 @@ def _fetched(items: Sequence[Item], scratch: Path) -> tuple[Path, bool]:
         folder = scratch / "data"
     say(f"fetching {len(wanted)} files into {folder}")
     fetch.get(wanted, where=folder)
-    return folder, complete
+    return folder
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.is_file() and not os.access(path, os.R_OK)
 
 
 def _place(item: Item, project: Path, folder: Path) -> bool:
@@ -104,7 +142,7 @@ def _place(item: Item, project: Path, folder: Path) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         _copy(str(source), str(target))
     except OSError as error:
-        say(f"{item.path} cannot be put in its place ({error.strerror}): mount it there")
+        say(f"{item.path} cannot be put in its place: {error.strerror}")
         return False
     return True
 

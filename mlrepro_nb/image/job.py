@@ -18,6 +18,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from mlrepro_nb.errors import MlreproError, UsageError
 from mlrepro_nb.image._places import RESULTS
 from mlrepro_nb.image._scratch import APP, lay_out, say, scratch
@@ -154,7 +156,11 @@ def _run(arguments: list[str], folder: Path, store: Store) -> int:
     with subprocess.Popen(
         [sys.executable, "-m", "mlrepro_nb", *arguments],
         cwd=folder,
-        env={**os.environ, "MLREPRO_STORE": str(store.root), "MLREPRO_IMAGE": "1"},
+        env={
+            **os.environ,
+            "MLREPRO_STORE": str(store.root),
+            "MLREPRO_IMAGE": str(APP / "record" / "record.json"),
+        },
     ) as process:
         try:
             return process.wait()
@@ -176,7 +182,10 @@ def _made(store: Store, record: str, executed: Path) -> dict[str, bytes]:
         found["record.json"] = canonical(store.get(Record, made[0]))
     verified = store.find_by_key(f"record:{record}", Verification)
     if verified:
-        found["verification.json"] = canonical(store.get(Verification, verified[0]))
+        # The copy is beside it, and nothing else of this container stays.
+        result = store.get(Verification, verified[0])
+        result = msgspec.structs.replace(result, executed="executed.ipynb")
+        found["verification.json"] = canonical(result)
     return found
 
 

@@ -235,6 +235,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """What it was seen to do before it got its tags."""
     fetches: int | None = None
     """Bytes of data that a container fetches or finds mounted; None where all is in the image."""
+    mounts: str | None = None
+    """That part of it, in words, which nothing says where to fetch: it has to be mounted."""
     sbom: str | None = None
     """Digest of the blob that holds its bill of materials (CycloneDX)."""
     provenance: str | None = None

@@ -32,6 +32,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     fetches: int | None = None
     """Bytes of data that it does not hold; None where it holds all."""
+    mounts: str | None = None
+    """That part of it, in words, which no pod can fetch."""
     source: str = "given"
     """Where the digest comes from."""
 
@@ -152,6 +154,7 @@ def _of(image: Image, reference: str, source: str) -> Subject:
         reference=reference,
         kind=_kind(image.image_kind, reference),
         fetches=image.fetches,
+        mounts=image.mounts,
         record=image.record,
         notebook=image.notebook,
         commit=image.commit,
@@ -177,6 +180,7 @@ def _told(target: str, report: Report, *, source: str, required: bool) -> Subjec
         reference=f"{registry_name(target)}@{info.digest}",
         kind=_kind(labels.get("io.mlrepro.kind"), target),
         fetches=int(fetches) if fetches.isdecimal() else None,
+        mounts=labels.get("io.mlrepro.mounts"),
         record=labels.get("io.mlrepro.record"),
         notebook=labels.get("io.mlrepro.notebook"),
         commit=labels.get("org.opencontainers.image.revision"),

@@ -237,6 +237,13 @@ def _data(image: Subject, options: Options, source: dict[str, str]) -> Data | No
                 "Drop --data-claim and --data-secret.",
             )
         return None
+    if image.mounts and options.data_claim is None:
+        raise UsageError(
+            f"The image does not hold {image.mounts}, and nothing says where a pod could fetch "
+            "that: it would fail.",
+            "Put it into a PersistentVolumeClaim, laid out as in the project, and say "
+            "--data-claim NAME; or build again with it in git, in DVC's remote, or --bake-data.",
+        )
     source["data"] = (
         "given" if options.data_claim else f"the recorded {image.fetches} bytes; high confidence"
     )

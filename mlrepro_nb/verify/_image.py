@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
@@ -41,7 +42,8 @@ def verify_in_image(target: str, *, report: Report) -> Verification:
     reference = _here(image)
     report(Step(message=f"running {reference}"))
     with tempfile.TemporaryDirectory(prefix="mlrepro-results-") as name:
-        ended = docker.run_for(reference, "/results", Path(name), report=report)
+        given = _data(reference, found.root)
+        ended = docker.run_for(reference, "/results", Path(name), given=given, report=report)
         file = Path(name, "verification.json")
         if not file.is_file():
             raise ToolError(
@@ -57,6 +59,17 @@ def verify_in_image(target: str, *, report: Report) -> Verification:
             verified = msgspec.structs.replace(verified, executed=str(executed))
     store.put(verified)
     return verified
+
+
+def _data(reference: str, root: Path) -> dict[str, Path]:
+    """Return what is here of the data that the image lacks, by where it looks for that.
+
+    What has changed is given all the same: the job says so.
+    """
+    listed = docker.contents(reference, ["/app/record/data.json"]).get("/app/record/data.json")
+    items = msgspec.json.decode(listed or b"[]", type=list[dict[str, Any]])
+    paths = {str(PurePosixPath("/data", item["path"])): root / item["path"] for item in items}
+    return {where: path for where, path in paths.items() if path.is_file()}
 
 
 def _here(image: Image) -> str:

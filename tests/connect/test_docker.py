@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlrepro_nb.connect import docker
+from mlrepro_nb.connect.command import Ended
 from mlrepro_nb.errors import ToolError
-from mlrepro_nb.model import Step
+from mlrepro_nb.model import Report, Step
 
 
 @pytest.fixture
@@ -144,3 +147,78 @@ def test_a_secret_reaches_the_build_and_nothing_else(base_image: str, tmp_path: 
     found = docker.inspect(made)
     assert found is not None
     assert found.id == made
+
+
+def _gone(kind: str, name: str) -> bool:
+    command = ["docker", kind, "inspect", name]
+    return subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.engine
+def test_a_container_is_given_files_that_any_user_may_read_and_that_are_gone_with_it(
+    base_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("1,2")
+    (tmp_path / "a.csv").chmod(0o600)
+    names = ("/given/deep/er/a.csv", f"/given/{'ü' * 120}", "/tmp/b", "/etc/c", "/in-no-folder")
+    given = dict.fromkeys(names, tmp_path / "a.csv")
+    script = (
+        "import os\n"
+        "for folder, _, names in os.walk('/given'):\n"
+        "    for path in [folder, *(f'{folder}/{n}' for n in names)]:\n"
+        "        print(path, oct(os.stat(path).st_mode & 0o7777), os.path.getsize(path))\n"
+        "print(open('/given/deep/er/a.csv').read(), open('/tmp/b').read())\n"
+        "print(open('/etc/debian_version').read())\n"
+    )
+    made: list[tuple[str, list[str]]] = []
+    real = docker._watched
+
+    def noted(container: str, report: Report) -> Ended:
+        form = "{{range .Mounts}}{{.Name}} {{end}}"
+        command = ["docker", "container", "inspect", "--format", form, container]
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        made.append((container, told.stdout.split()))
+        return real(container, report)
+
+    monkeypatch.setattr(docker, "_watched", noted)
+    with monkeypatch.context() as patched:
+        # Nobody is left to remove it: the engine does.
+        does = docker._docker
+        patched.setattr(docker, "_docker", lambda *a, **o: "" if a[0] == "rm" else does(*a, **o))
+        ended = docker.run(base_image, ("python", "-c", script), given=given)
+    assert ended.ok, ended.stderr
+    assert "/given/deep 0o755" in ended.stderr
+    assert "/given/deep/er/a.csv 0o644 3" in ended.stderr
+    assert "1,2 1,2" in ended.stderr
+    assert f"/given/{'ü' * 120} 0o644" in ended.stderr
+
+    def interrupted(container: str, report: Report) -> Ended:
+        noted(container, report)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(docker, "_watched", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        docker.run(base_image, ("true",), given=given)
+    for container, mounted in made:
+        assert _gone("container", container)
+        assert len(mounted) == 3
+        assert all(_gone("volume", name) for name in mounted)
+
+
+@pytest.mark.engine
+def test_a_container_that_was_made_when_its_maker_is_interrupted_is_gone(
+    base_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, names = docker._docker, []
+
+    def late(*arguments: str, **options: Any) -> str:
+        found = real(*arguments, **options)
+        if arguments[0] == "create":
+            names.append(arguments[arguments.index("--name") + 1])
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(docker, "_docker", late)
+    with pytest.raises(KeyboardInterrupt):
+        docker.run(base_image, ("true",))
+    assert _gone("container", names[0])

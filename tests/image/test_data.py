@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlrepro_nb import image
+from mlrepro_nb.capture.data import trees
 from mlrepro_nb.connect import dvc
 from mlrepro_nb.connect.download import Login
 from mlrepro_nb.errors import MlreproError, ToolError, UsageError
 from mlrepro_nb.image import _scratch
 from mlrepro_nb.image import fetch as program
-from mlrepro_nb.image.data import SMALL, Item, fetch, read_items
+from mlrepro_nb.image.data import SMALL, Here, Item, at_hand, fetch, read_items
 from mlrepro_nb.model import DataAccess, DvcPointer, LocalModule, Record, canonical, digest_text
 from mlrepro_nb.store import Store
 from tests.conftest import git
 from tests.image.conftest import blake, put
+from tests.image.conftest import notebook as notebook_of
 from tests.records import a_record
 
 Recorded = tuple[Path, Store, Record]
@@ -344,34 +347,79 @@ def test_mlrepro_fetch_ends_by_what_it_found(
     assert "from-a-file" not in said
 
 
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Put an image's files, with a list of items, where a container has them."""
+
+    def make(*items: Item) -> Path:
+        app, data = tmp_path / "app", tmp_path / "data"
+        (app / "record").mkdir(parents=True)
+        (app / "project").mkdir()
+        (app / "record" / "record.json").write_bytes(canonical(a_record()))
+        (app / "record" / "reference.ipynb").write_bytes(b"{}")
+        (app / "record" / "data.json").write_bytes(msgspec.json.encode(items))
+        monkeypatch.setattr(_scratch, "APP", app)
+        monkeypatch.setattr(program, "APP", app)
+        monkeypatch.setenv("MLREPRO_DATA", str(data))
+        return data
+
+    return make
+
+
 @pytest.mark.parametrize("path", ["data/big.bin", "/proc/big.bin"])
 def test_a_job_does_not_start_without_data_that_nobody_can_fetch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str
+    container: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str
 ) -> None:
-    app, data = tmp_path / "app", tmp_path / "data"
-    (app / "record").mkdir(parents=True)
-    (app / "project").mkdir()
-    (app / "record" / "record.json").write_bytes(canonical(a_record()))
-    (app / "record" / "reference.ipynb").write_bytes(b"{}")
-    (app / "record" / "data.json").write_bytes(msgspec.json.encode([item(path)]))
-    monkeypatch.setattr(_scratch, "APP", app)
-    monkeypatch.setenv("MLREPRO_DATA", str(data))
+    data = container(item(path))
     place = data / path.lstrip("/")
-    with pytest.raises(MlreproError, match="Data that the run read is not there") as caught:
+    with pytest.raises(MlreproError) as caught:
         _scratch.lay_out(tmp_path / "job", tmp_path, whole=True)
     assert caught.value.exit_code == 3
-    assert f"{path} is not in the image: mount it at {place}" in capsys.readouterr().err
+    assert caught.value.message.startswith(f"{path} is not in the image and not mounted")
+    volume = f"{path}:{path}:ro" if path[0] == "/" else f'"$PWD"/{path}:{place}:ro'
+    how = f"docker run --rm --volume {volume} IMAGE"
+    assert caught.value.remedy.endswith(how)
+    assert not (tmp_path / "job").exists()
     # A reviewer may read the notebook all the same; with parameters, other data may be read.
     _scratch.lay_out(tmp_path / "review", tmp_path)
+    assert how in capsys.readouterr().err
 
     place.parent.mkdir(parents=True)
     place.write_bytes(CONTENT)
     if path.startswith("/"):  # where nothing can be put
-        with pytest.raises(MlreproError, match="Data that the run read is not there"):
+        with pytest.raises(MlreproError, match="is not in the image"):
             _scratch.lay_out(tmp_path / "again", tmp_path, whole=True)
         assert f"{path} cannot be put in its place" in capsys.readouterr().err
     else:
         _scratch.lay_out(tmp_path / "again", tmp_path, whole=True)
+
+
+def test_of_many_files_that_nobody_can_fetch_the_project_is_mounted(
+    container: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = container(*(item(f"d/{n:03}.csv") for n in range(500)))
+    with pytest.raises(MlreproError) as caught:
+        _scratch.lay_out(tmp_path / "job", tmp_path, whole=True)
+    assert caught.value.message.startswith("d/000.csv, d/001.csv, d/002.csv and 497 more are not")
+    assert caught.value.remedy.endswith(f'docker run --rm --volume "$PWD":{data}:ro IMAGE')
+    assert program.main([]) == 3
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 7
+    assert "494 more" in said
+
+
+def test_a_file_whose_content_is_not_recorded_is_put_in_its_place_if_it_is_mounted(
+    container: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = container(Item(path=".env", optional=True))
+    _scratch.lay_out(tmp_path / "without", tmp_path, whole=True)
+    assert ".env is not in the image; to mount it: " in capsys.readouterr().err
+    assert program.main([]) == 0
+    data.mkdir()
+    (data / ".env").write_text("TOKEN=hunter2")
+    _scratch.lay_out(tmp_path / "with", tmp_path, whole=True)
+    assert (tmp_path / "with" / ".env").read_text() == "TOKEN=hunter2"
+    assert program.main([]) == 0
 
 
 @given(st.text("abcdef/.", min_size=1, max_size=12), st.binary(max_size=40))
@@ -414,7 +462,7 @@ def test_data_that_is_not_in_the_image_is_told_with_where_it_comes_from(
         "big.bin", access.digest, "s3://bucket/dvc",
     )  # fmt: skip
     assert wanted.md5 == (access.md5 or "").removeprefix("md5:")
-    assert any("big.bin is not in the image" in n and "s3://bucket/dvc" in n for n in made.notes)
+    assert any("big.bin (10 MiB) is not in" in n and "s3://bucket/dvc" in n for n in made.notes)
     assert any("s3fs" in note for note in made.notes)
     listed = {f.path: f.content for f in made.layer("record")}["data.json"]
     assert msgspec.json.decode(listed or b"", type=tuple[Item, ...]) == made.items
@@ -436,11 +484,183 @@ def test_baked_data_has_a_layer_of_its_own_below_what_changes_more(recorded: Rec
 def test_a_file_that_dvc_has_and_this_machine_has_not_is_fetched(recorded: Recorded) -> None:
     folder, store, _ = recorded
     tracked(folder, store, size=10)
-    assert plan().items == ()
     (folder / "big.bin").unlink()
     assert [i.path for i in plan().items] == ["big.bin"]
     with pytest.raises(UsageError, match="gone"):
         plan(bake_data=True)
+
+
+def test_a_small_file_that_dvc_has_is_fetched_though_it_is_here(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    tracked(folder, store, size=10)
+    made = plan()
+    assert [i.path for i in made.items] == ["big.bin"]
+    assert "io.mlrepro.mounts" not in image.labels(made)
+    assert data_of(made) == set()
+    (note,) = [n for n in made.notes if n.startswith("big.bin")]
+    assert note == (
+        "big.bin (10 B) is not in the image (DVC tracks it): a container fetches it from DVC's "
+        "remote s3://bucket/dvc, or finds it mounted at /data/big.bin; --bake-data puts it in."
+    )
+    assert data_of(plan(bake_data=True)) == {"big.bin"}
+
+
+def untracked(folder: Path, store: Store, *names: str) -> None:
+    """Put a record of a run that read small files which nobody tracks."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    put(folder, store, data=tuple(
+        DataAccess(path=name, repo_path=name, digest=blake(name.encode()), size=len(name),
+                   access="read", cell=1)
+        for name in names
+    ))  # fmt: skip
+
+
+def test_a_small_file_that_git_does_not_track_is_mounted(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    untracked(folder, store, "own.csv")
+    made = plan()
+    assert data_of(made) == set()
+    assert [(m.path, m.where) for m in made.mounts] == [("own.csv", "/data/own.csv")]
+    assert [(i.path, i.digest, i.known) for i in made.items] == [
+        ("own.csv", blake(b"own.csv"), False)
+    ]
+    assert [n for n in made.notes if "own.csv" in n] == [
+        "own.csv (7 B) is not in the image (git does not track it): a container finds it mounted "
+        "at /data/own.csv; git add or dvc add it, or --bake-data puts it in."
+    ]
+    assert data_of(plan(bake_data=True)) == {"own.csv"}
+    assert image.labels(made)["io.mlrepro.mounts"] == "own.csv"
+    assert "io.mlrepro.mounts" not in image.labels(plan(bake_data=True))
+    assert data_of(plan(changes=["files=own.csv"])) == {"own.csv"}
+    assert plan(changes=["files=own.csv"]).items == ()
+
+
+def test_what_was_added_since_the_record_is_in_the_image_or_fetched(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    untracked(folder, store, "own.csv", "other.csv")
+    git(folder, "add", "own.csv")
+    (folder / "other.csv.dvc").write_text(f"outs:\n- md5: {md5(b'other.csv')}\n  path: other.csv\n")
+    made = plan()
+    assert data_of(made) == {"own.csv"}
+    ((item_,), (mount,)) = made.items, made.mounts
+    assert (item_.path, item_.md5, mount.reason) == ("other.csv", md5(b"other.csv"), "dvc")
+
+
+def test_what_a_stage_of_dvc_only_reads_is_in_no_remote(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    pointer = DvcPointer(file="dvc.lock", md5="0" * 32, remote="s3://b", stage="s", role="dep")
+    tracked(folder, store, size=10, dvc=pointer)
+    assert [(m.reason, m.sources) for m in plan().mounts] == [("untracked", ())]
+
+
+def test_a_link_that_git_tracks_is_not_what_it_leads_to(recorded: Recorded, tmp_path: Path) -> None:
+    folder, store, record = recorded
+    (tmp_path / "far.csv").write_text("far.csv")
+    (folder / "far.csv").symlink_to(tmp_path / "far.csv")
+    (folder / "near.csv").symlink_to("data.csv")
+    git(folder, "add", ".")
+    (data,) = record.data
+    near = msgspec.structs.replace(data, path="near.csv", repo_path="near.csv")
+    far = msgspec.structs.replace(
+        data, path="far.csv", repo_path="far.csv", digest=blake(b"far.csv"), size=7
+    )
+    put(folder, store, data=(near, far))
+    made = plan()
+    assert data_of(made) == {"near.csv"}
+    assert [m.path for m in made.mounts] == ["far.csv"]
+
+
+def test_many_files_are_one_note(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    untracked(folder, store, *(f"d/{n:02}.csv" for n in range(80)))
+    (note,) = [n for n in plan().notes if "not in the image" in n]
+    assert note == (
+        "d/00.csv, d/01.csv, d/02.csv and 77 more (640 B) are not in the image (git does not "
+        "track them): a container finds them mounted below /data; git add or dvc add them, or "
+        "--bake-data puts them in."
+    )
+
+
+def folder_of(recorded: Recorded, names: tuple[str, ...]) -> Path:
+    """Put a record of a run that read so many files of a folder that they are one entry."""
+    root, store, _ = recorded
+    (root / "d").mkdir()
+    for name in names:
+        (root / "d" / name).write_text(name)
+    listed = trees.listing({name: blake(name.encode()) for name in names})
+    access = DataAccess(
+        path="d", repo_path="d", digest=trees.digest_of_listing(listed), files=len(names),
+        size=sum(map(len, names)), tree=store.blobs.put(listed), access="read", cell=1,
+    )  # fmt: skip
+    put(root, store, data=(access,))
+    return root
+
+
+def test_of_a_folder_what_git_tracks_is_in_the_image_and_the_rest_mounted(
+    recorded: Recorded,
+) -> None:
+    root = folder_of(recorded, ("a.csv", "b.csv", "c.csv"))
+    made = plan()
+    assert [(m.path, m.where, m.size) for m in made.mounts] == [("d", "/data/d", 15)]
+    assert [i.path for i in made.items] == ["d/a.csv", "d/b.csv", "d/c.csv"]
+    git(root, "add", "d/a.csv", "d/b.csv")
+    made = plan()
+    assert data_of(made) == {"d/a.csv", "d/b.csv"}
+    assert [(m.path, m.where, m.size) for m in made.mounts] == [("d/c.csv", "/data/d/c.csv", 5)]
+    assert [i.path for i in made.items] == ["d/c.csv"]
+    (root / "d" / "c.csv").write_text("changed")  # where it is mounted, that is told
+    plan()
+    (root / "d" / "b.csv").write_text("changed")
+    with pytest.raises(UsageError, match=r"d/b\.csv is not what the run read"):
+        plan()
+    (root / "d" / "b.csv").unlink()
+    with pytest.raises(UsageError, match=r"d/b\.csv, which the run read, is gone"):
+        plan()
+    (root / "d" / "b.csv").write_text("b.csv")
+    (root / "d" / "c.csv").write_text("c.csv")
+    git(root, "add", "d")
+    made = plan()
+    assert (data_of(made), made.items) == ({"d/a.csv", "d/b.csv", "d/c.csv"}, ())
+
+
+def test_a_project_that_is_not_in_git_has_its_data_mounted(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, store, record = recorded
+    monkeypatch.setenv("MLREPRO_STORE", str(folder / ".mlrepro"))
+    shutil.rmtree(folder / ".git")
+    access = msgspec.structs.replace(record.data[0], tracked=False)
+    store.put(msgspec.structs.replace(record, data=(access,)))
+    made = plan()
+    assert [i.path for i in made.items] == ["data.csv"]
+    assert [n for n in made.notes if "data.csv" in n] == [
+        "data.csv (12 B) is not in the image (the project is not in git): a container finds it "
+        "mounted at /data/data.csv; --bake-data puts it in."
+    ]
+
+
+def test_of_the_data_at_hand_what_changed_or_is_gone_is_told_apart(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    untracked(folder, store, "same.csv", "changed.csv", "gone.csv")
+    (folder / ".env").write_text("TOKEN=hunter2\n")
+    _, record = store.find_record("train.ipynb")
+    env = DataAccess(path=".env", repo_path=".env", access="read", size=14)
+    put(folder, store, data=(*record.data, env))
+    (folder / "changed.csv").write_text("CHANGED.csv")
+    (folder / "gone.csv").unlink()
+    here = at_hand(plan().items, folder, store)
+    assert here.files == {"same.csv": folder / "same.csv", ".env": folder / ".env"}
+    assert [i.path for i in here.changed] == ["changed.csv"]
+    assert [i.path for i in here.gone] == ["gone.csv"]
+    (folder / ".env").unlink()
+    assert ".env" not in {i.path for i in at_hand(plan().items, folder, store).gone}
+
+
+def test_what_lies_outside_is_given_where_the_notebook_looks(tmp_path: Path) -> None:
+    found = Here(files=dict.fromkeys(("d/a.csv", "/mnt/b.csv"), tmp_path)).places
+    assert found == {"/data/d/a.csv": tmp_path, "/mnt/b.csv": tmp_path}
 
 
 def test_urls_come_from_dvc_import_url_and_from_the_settings(recorded: Recorded) -> None:
@@ -594,16 +814,15 @@ def test_what_seems_to_hold_a_secret_is_mounted_not_copied(recorded: Recorded) -
     read(folder, store, **secrets, **plain)
     for baked in (False, True):
         made = plan(bake_data=baked)
-        assert {f.path for f in made.files if f.layer in ("data", "bulk")} == set(plain)
-        assert {m.path for m in made.mounts} == set(secrets)
-        note = next(n for n in made.notes if n.startswith("note.txt"))
-        assert "seems to hold a secret" in note
-        assert "mount it at" in note
+        assert data_of(made) == (set(plain) if baked else set())
+        assert {m.path for m in made.mounts} == {*secrets, *(() if baked else plain)}
+        (note,) = (n for n in made.notes if "seem to hold secrets" in n)
+        assert note.startswith("kaggle.json, account.json, note.txt and 4 more (")
+        assert "finds them mounted below /data; name them under `files` to copy them." in note
+        assert "git add" not in note
         assert "--bake-data" not in note
     (told,) = (n for n in made.notes if "data files" in n)
-    assert "Git does not track prose.txt, table.csv, words.json." in told.replace(
-        "words.json, table.csv, prose.txt", "prose.txt, table.csv, words.json"
-    )
+    assert "Git does not track words.json, table.csv, prose.txt." in told
     (folder / "pyproject.toml").write_text('[tool.mlrepro]\nfiles = ["note.txt"]\n')
     assert "note.txt" in {f.path for f in plan().files}
 
@@ -622,6 +841,45 @@ def test_a_module_with_a_secret_is_refused_unless_it_is_asked_for(
         plan()
     (folder / "pyproject.toml").write_text('[tool.mlrepro]\nfiles = ["mine.py"]\n')
     assert "mine.py" in {f.path for f in plan().layer("code")}
+
+
+def test_what_a_live_notebook_shows_is_masked_in_the_image(recorded: Recorded) -> None:
+    folder, store, record = recorded
+    html = {"text/html": "<b>api_key = 'q8Zk21xx'"}
+    lines = [f"use {TOKEN[:20]}", TOKEN[20:], "\n"]
+    shown = [
+        {"output_type": "stream", "name": "stdout", "text": lines},
+        {"output_type": "display_data", "metadata": {}, "data": html},
+        {
+            "output_type": "error", "ename": "E", "evalue": "",
+            "traceback": [KEY, "hunter2-hunter2"],
+        },
+    ]  # fmt: skip
+    nb = notebook_of(outputs=shown)
+    nb["metadata"]["papermill"] = {"parameters": {"password": "hunter2-hunter2"}}
+    (folder / "train.ipynb").write_text(json.dumps(nb))
+    git(folder, "commit", "-qam", "Shown")
+    results = msgspec.structs.replace(record.results, notebook=None)
+    put(folder, store, results=results)
+    copied = b"".join(f.content or b"" for f in plan().files)
+    for secret in (TOKEN, TOKEN[20:], "q8Zk21xx", "MIIE", "hunter2-hunter2"):
+        assert secret.encode() not in copied
+    (folder / "train.ipynb").write_text(json.dumps(notebook_of(), indent=2))
+    git(folder, "commit", "-qam", "Shown")
+    put(folder, store, results=results)
+    reference = {f.path: f.content for f in plan().layer("record")}["reference.ipynb"]
+    assert reference == (folder / "train.ipynb").read_bytes()
+
+
+def test_nothing_of_a_repository_s_own_folder_is_copied(recorded: Recorded) -> None:
+    folder, store, _ = recorded
+    for name in (".git/config", "sub/.git/config"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+        access = DataAccess(path=name, repo_path=name, digest=blake(b"x"), size=1, access="read")
+        put(folder, store, data=(access,))
+        with pytest.raises(UsageError, match="not in the project"):
+            plan(bake_data=True)
 
 
 def test_a_cell_with_a_token_is_refused(recorded: Recorded) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from mlrepro_nb import image
+from mlrepro_nb.connect import docker
+from mlrepro_nb.errors import MlreproError
 from mlrepro_nb.image.data import SMALL
 from mlrepro_nb.model import Image, Verification, decode
 from mlrepro_nb.record import record
@@ -126,6 +128,7 @@ def test_a_job_runs_the_notebook_again_and_ends_by_the_verdict(
     assert "results are in /results: executed.ipynb, record.json, verification.json" in ended.stderr
     verified = decode(Verification, (tmp_path / "same" / "verification.json").read_bytes())
     assert (verified.verdict, verified.record) == ("bitwise", built.record)
+    assert verified.executed == "executed.ipynb"
     executed = json.loads((tmp_path / "same" / "executed.ipynb").read_text())
     assert "42" in json.dumps(executed["cells"][2]["outputs"])
     assert str(len(BIG)) in json.dumps(executed["cells"][4]["outputs"])
@@ -138,6 +141,8 @@ def test_a_job_runs_the_notebook_again_and_ends_by_the_verdict(
     assert ended.returncode == 1
     verified = decode(Verification, (tmp_path / "other" / "verification.json").read_bytes())
     assert [cause.kind for cause in verified.causes] == ["changed-data"]
+    for name in ("same", "other"):
+        assert "/tmp/" not in (tmp_path / name / "verification.json").read_text()
 
 
 _COMPILES = """\
@@ -168,6 +173,18 @@ def test_a_container_that_cannot_run_the_job_says_so_and_ends_with_3(
     # Nobody asked for a result.
     ended = alone(built, "--read-only", "--tmpfs=/tmp", mounted)
     assert (ended.returncode, "no result is kept" in ended.stderr) == (0, True), ended.stderr
+
+
+def test_a_mounted_file_that_the_job_may_not_read_is_told(built: Image, data: Path) -> None:
+    big = data / "data" / "big.bin"
+    big.chmod(0o600)
+    try:
+        ended = alone(built, f"--volume={data}:/data:ro")
+    finally:
+        big.chmod(0o644)
+    assert ended.returncode == 3
+    assert "/data/data/big.bin may not be read by user 10001" in ended.stderr
+    assert "docker run --user" in ended.stderr
 
 
 def alone(made: Image, *options: str) -> Any:
@@ -202,6 +219,7 @@ def test_a_job_takes_parameters(built: Image, tmp_path: Path, data: Path) -> Non
     assert ended.returncode == 0, ended.stdout + ended.stderr
     made = json.loads((tmp_path / "parameters" / "record.json").read_text())
     assert made["parameters"]["papermill"] == {"n": 4}
+    assert (made["code"]["commit"], made["code"]["dirty"]) == (built.commit, False)
     assert not (tmp_path / "parameters" / "verification.json").exists()
 
     ended = run(built, tmp_path / "wrong", "-p", "m", "4", mounts=mounted)
@@ -279,12 +297,65 @@ def test_a_job_that_is_told_to_end_leaves_no_half_result(
         subprocess.run(["docker", "rm", "--force", started], capture_output=True, check=True)
 
 
+def own_data(repository: Path) -> Path:
+    """Record a notebook that reads what git does not have: small, DVC's, outside, a secret."""
+    outside = repository.parent / "outside"
+    outside.mkdir()
+    (outside / "far.csv").write_text("7")
+    contents = {"own.csv": "1", "big.bin": "22", ".env": "KEY=hunter2"}
+    for name, content in contents.items():
+        (repository / name).write_text(content)
+        (repository / name).chmod(0o600)
+    (repository / "big.bin.dvc").write_text(
+        f"outs:\n- md5: {hashlib.md5(b'22', usedforsecurity=False).hexdigest()}\n  path: big.bin\n"
+    )
+    source = "\n".join(
+        f"print(open({name!r}).read())" for name in (*contents, str(outside / "far.csv"))
+    )
+    cell = {"cell_type": "code", "id": "c", "source": source, "outputs": [],
+            "execution_count": None, "metadata": {}}  # fmt: skip
+    notebook = repository / "n.ipynb"
+    notebook.write_text(
+        json.dumps({"nbformat": 4, "nbformat_minor": 5, "cells": [cell], "metadata": {}})
+    )
+    (repository / ".gitignore").write_text("\n".join([".mlrepro/", *contents]))
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "Data")
+    record(notebook)
+    return notebook
+
+
+@pytest.mark.parametrize("builder", ["docker", "oci"])
+def test_a_job_is_tested_with_the_data_that_is_here_and_holds_none_of_it(
+    repository: Path, base_image: str, builder: str
+) -> None:
+    own_data(repository)
+    options = {"base": base_image, "builder": builder, "load": builder == "oci", "test": True}
+    _, made = image.build("n.ipynb", **options)
+    assert made.tests == ("reproduces",)
+    listed = subprocess.run(
+        ["docker", "run", "--rm", "--entrypoint", "find", made.id, "/app", "/data"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert "/app/project/n.ipynb" in listed
+    assert not [path for path in listed if path.endswith((".csv", "big.bin", ".env"))]
+    assert [path for path in listed if path.startswith("/data")] == ["/data"]
+
+    (repository / "own.csv").write_text("2")
+    (repository / "big.bin").unlink()
+    steps: list[str] = []
+    with pytest.raises(MlreproError) as caught:
+        image.build("n.ipynb", **options, report=lambda step: steps.append(step.message))
+    assert caught.value.exit_code == 3
+    assert "big.bin is not here, and own.csv is not as the run read it" in caught.value.message
+    assert "dvc pull big.bin" in caught.value.remedy
+    assert "--no-test" in caught.value.remedy
+    assert not [step for step in steps if "unpacking" in step]  # before anything was built
+
+
 def test_a_job_that_does_not_reproduce_is_neither_tagged_nor_pushed(
     repository: Path, base_image: str, registry: str
 ) -> None:
-    from mlrepro_nb.connect import docker
-    from mlrepro_nb.errors import MlreproError
-
     cells = [
         {"cell_type": "code", "id": "c", "source": "import os\nprint(os.urandom(8))",
          "outputs": [], "execution_count": None, "metadata": {}}

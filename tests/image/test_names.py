@@ -15,6 +15,30 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 RECORD = "sha256:" + "ab" * 32
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("1.0", "1.0.0"), ("1", "1.0.0"), ("1.0rc1", "1.0.0-rc.1"), ("2.1a2", "2.1.0-alpha.2"),
+        ("1.2.3b4.dev5", "1.2.3-beta.4.dev.5"), ("1.2.dev0", "1.2.0-dev.0"),
+        ("1.0.post2", "1.0.0+post.2"), ("1.0+cpu.1", "1.0.0+cpu.1"), ("2024.05.01", "2024.5.1"),
+    ],
+)  # fmt: skip
+def test_a_package_s_version_is_made_a_semantic_one(text: str, meant: str) -> None:
+    assert _names.version(text, said="it", convert=True) == meant
+    assert _names.version(meant, said="it", convert=False) == meant
+    with pytest.raises(UsageError, match="no semantic version") as raised:
+        _names.version(text, said="it", convert=False)
+    assert meant in raised.value.remedy
+
+
+@pytest.mark.parametrize("text", ["1.2.3.4", "1!2.0", "main", "", "1.0.0+"])
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no semantic version"):
+        _names.version(text, said="it", convert=True)
+    with pytest.raises(UsageError, match="latest"):
+        _names.version("latest", said="it", convert=True)
+
+
 @given(st.text(), st.booleans())
 def test_whatever_the_text_a_tag_is_valid_or_refused(text: str, dirty: bool) -> None:
     try:

@@ -120,7 +120,7 @@ def big(folder: Path, store: Store, *, tracked: bool) -> Record:
     return put(folder, store, data=(*record.data, access))
 
 
-def test_big_data_is_mounted_unless_it_is_tracked_or_asked_for(recorded: Recorded) -> None:
+def test_big_data_is_mounted_unless_git_tracks_it_or_it_is_asked_for(recorded: Recorded) -> None:
     folder, store, _ = recorded
     big(folder, store, tracked=False)
     made = plan()
@@ -163,6 +163,7 @@ def test_a_file_of_secrets_is_mounted_never_copied(recorded: Recorded) -> None:
     made = plan(bake_data=True)
     assert [m.where for m in made.mounts] == ["/data/.env"]
     assert not made.layer("data")
+    assert not {"io.mlrepro.fetches", "io.mlrepro.mounts"} & image.labels(made).keys()
 
 
 def test_a_module_from_outside_the_project_is_told_never_copied(recorded: Recorded) -> None:
@@ -209,6 +210,29 @@ def test_a_version_comes_from_the_option_the_project_or_the_tag(recorded: Record
     assert plan(version="1.0.0").version == "1.0.0"
     with pytest.raises(UsageError, match="latest"):
         plan(version="latest")
+    with pytest.raises(UsageError, match=r"--version '1\.0' is no semantic") as raised:
+        plan(version="1.0")
+    assert raised.value.remedy.startswith("Say 1.0.0")
+
+
+def test_a_version_that_is_no_semantic_one_is_converted_and_told_or_refused(
+    recorded: Recorded,
+) -> None:
+    folder = recorded[0]
+    git(folder, "tag", "v0.3")
+    assert plan().version == "0.3.0"
+    git(folder, "commit", "--allow-empty", "-qm", "More")
+    git(folder, "tag", "v2024-q3")
+    made = plan()
+    assert made.version == "0.0.0"
+    assert any("git tag v2024-q3 is no semantic version" in note for note in made.notes)
+    (folder / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "1.0rc1"\n')
+    made = plan()
+    assert made.version == "1.0.0-rc.1"
+    assert any("1.0rc1 ([project] in pyproject.toml) is 1.0.0-rc.1" in n for n in made.notes)
+    (folder / "pyproject.toml").write_text('[tool.mlrepro]\nversion = "1.0"\n')
+    with pytest.raises(UsageError, match=r"\[tool\.mlrepro\] in pyproject\.toml: version '1\.0'"):
+        plan()
 
 
 def test_the_project_s_settings_are_used(recorded: Recorded) -> None:

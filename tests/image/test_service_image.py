@@ -108,6 +108,7 @@ def test_without_an_engine_a_push_says_that_it_was_not_tested(
     modelled: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlrepro_nb.image._test import tested
+    from mlrepro_nb.image.data import Here
 
     def gone() -> None:
         raise ToolError("No Docker Engine answers.", "Start it.", tool="docker")
@@ -116,7 +117,11 @@ def test_without_an_engine_a_push_says_that_it_was_not_tested(
     planned = image.plan("train.ipynb", kind="service", offline=True)
     steps: list[str] = []
     passed = tested(
-        planned, EngineImage("x", "y"), asked=False, report=lambda s: steps.append(s.message)
+        planned,
+        EngineImage("x", "y"),
+        asked=False,
+        data=Here(),
+        report=lambda s: steps.append(s.message),
     )
     assert passed == ()
     assert steps == ["The image was not tested: No Docker Engine answers."]

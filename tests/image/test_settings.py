@@ -78,7 +78,7 @@ def test_every_value_says_where_it_came_from(recorded: Recorded) -> None:
     assert told["kind"] == ("job", "--kind")
     assert told["base"][1] == "default for Python 3.11.7"
     assert told["repository"] == ("example.com/x", _settings.FILE)
-    assert told["version"] == ("1.2", _settings.PROJECT)
+    assert told["version"] == ("1.2.0", _settings.PROJECT)
     assert told["user"] == ("12345", "--set user")
     assert told["bytecode"] == (
         f"yes, but for {len(made.uncompiled)} that nothing imports", "default, the record"

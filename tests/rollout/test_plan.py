@@ -45,6 +45,16 @@ def test_a_job_and_a_service_of_one_notebook_have_two_names() -> None:
     assert (planned().name, job.name) == ("train", "train-job")
 
 
+def test_data_that_no_pod_can_fetch_needs_a_claim() -> None:
+    job = Subject(reference=IMAGE, kind="job", fetches=9, mounts="a.csv, b.csv")
+    with pytest.raises(UsageError, match=r"does not hold a\.csv, b\.csv") as caught:
+        plan(job, None)
+    assert "--data-claim" in caught.value.remedy
+    found = plan(job, None, Options(data_claim="data")).data
+    assert found is not None
+    assert found.claim == "data"
+
+
 @pytest.mark.parametrize(
     ("options", "namespace"),
     [

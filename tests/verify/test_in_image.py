@@ -39,3 +39,20 @@ def test_a_record_is_verified_in_its_image(repository: Path, base_image: str) ->
     assert executed.is_relative_to(repository / ".mlrepro")
     assert json.loads(executed.read_text("utf-8"))["cells"][0]["outputs"]
     assert len(Store.find(repository).entries(Verification)) == 1
+
+
+def test_the_image_is_given_the_data_that_is_here(repository: Path, base_image: str) -> None:
+    path = repository / "a.ipynb"
+    (repository / "d").mkdir()
+    (repository / "d" / "own.csv").write_text("1")
+    nb = v4.new_notebook(
+        cells=[v4.new_code_cell("print(open('d/own.csv').read())")],
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    )
+    nbformat.write(nb, path)
+    record(path)
+    image.build(str(path), base=base_image, builder="oci", load=True, allow_dirty=True)
+    assert verify_in_image(str(path), report=lambda step: None).verdict == "bitwise"
+    (repository / "d" / "own.csv").write_text("2")
+    found = verify_in_image(str(path), report=lambda step: None)
+    assert [cause.kind for cause in found.causes] == ["changed-data"]

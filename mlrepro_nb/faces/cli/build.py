@@ -49,7 +49,12 @@ from mlrepro_nb.model import Image, short
 @click.option("--build-id", metavar="ID", help="Default: the CI's, else time and record.")
 @click.option("--model", metavar="NAME", help="The model to serve, where there are several.")
 @click.option("--allow-dirty", is_flag=True, help="Build what is in no commit, marked as such.")
-@click.option("--bake-data", is_flag=True, help="Copy all data into the image, however large.")
+@click.option(
+    "--bake-data",
+    is_flag=True,
+    help="Copy the data into the image that git does not track, too, however large. Else a "
+    "container fetches it from where DVC has it, or finds it mounted at /data.",
+)
 @click.option(
     "--ca-bundle",
     type=click.Path(),

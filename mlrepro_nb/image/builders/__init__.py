@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -64,8 +64,8 @@ class Built(Protocol):
     def local(self, report: Report) -> str:
         """Have an engine have it, without a name, and return how that calls it."""
 
-    def run(self, arguments: Sequence[str], report: Report) -> Ended:
-        """Run it without a network and return how it ended."""
+    def run(self, arguments: Sequence[str], report: Report, data: Mapping[str, Path]) -> Ended:
+        """Run it without a network, given data by where it shall be; return how it ended."""
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
         """Return those small text files of its system whose absolute path matches, if known."""

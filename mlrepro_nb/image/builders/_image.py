@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -73,9 +73,9 @@ class BuiltImage:
         """Load it into an engine, without a name."""
         return self._load((), report)
 
-    def run(self, arguments: Sequence[str], report: Report) -> Ended:
+    def run(self, arguments: Sequence[str], report: Report, data: Mapping[str, Path]) -> Ended:
         """Load it into an engine, without a name, and run it without a network."""
-        return docker.run(self._load((), report), arguments, report=report)
+        return docker.run(self._load((), report), arguments, given=data, report=report)
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
         """Return those small text files of its operating system whose absolute path matches."""

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -261,9 +261,9 @@ class EngineImage:
         """Return its id: the engine has it."""
         return self.id
 
-    def run(self, arguments: Sequence[str], report: Report) -> Ended:
+    def run(self, arguments: Sequence[str], report: Report, data: Mapping[str, Path]) -> Ended:
         """Run it without a network."""
-        return docker.run(self.id, arguments, report=report)
+        return docker.run(self.id, arguments, given=data, report=report)
 
     def texts(self, wanted: re.Pattern[str], report: Report) -> dict[str, str]:
         """Return those text files that have a fixed place and are there."""

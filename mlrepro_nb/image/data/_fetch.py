@@ -23,6 +23,8 @@ WORKERS = 4
 PAUSES = (0.5, 2.0, 5.0, 10.0)
 """Seconds before each further try of what was cut off."""
 _PARTS = ".mlrepro-fetch"
+_MOST_TOLD = 5
+"""Files of which each is told why it cannot be had."""
 
 
 def locate(item: Item, project: Path, folder: Path) -> Path | None:
@@ -43,7 +45,7 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except PermissionError:
-        raise _unreadable(path) from None
+        raise unreadable(path) from None
 
 
 def fetch(
@@ -73,6 +75,8 @@ def fetch(
     ToolError
         A file cannot be fetched. What arrived of it is kept for the next try.
     """
+    # Of what may be missing, only what is there can be checked.
+    items = [i for i in items if not i.optional or locate(i, project, folder) is not None]
     if not items:
         return ()
     fetching = _Fetching(project, folder, remote, login, replace=replace, report=report)
@@ -96,11 +100,18 @@ def fetch(
         pool.shutdown(cancel_futures=True)
     with contextlib.suppress(OSError):
         (folder / _PARTS).rmdir()
-    for earlier in errors[:-1]:
-        report(Step(message=str(earlier), log=True))
     if errors:
-        raise errors[-1]
+        raise _all_told(errors, report)
     return tuple(found)
+
+
+def _all_told(errors: list[MlreproError], report: Report) -> MlreproError:
+    """Return the last of some errors, once the first few were told."""
+    for earlier in errors[:-1][:_MOST_TOLD]:
+        report(Step(message=str(earlier), log=True))
+    if (left := len(errors) - 1 - _MOST_TOLD) > 0:
+        report(Step(message=f"So it is with {left} more, and with this one:", log=True))
+    return errors[-1]
 
 
 class _Fetching:
@@ -122,7 +133,7 @@ class _Fetching:
                 with there.open("rb") as file:
                     found = _digest(file, item)
             except OSError:
-                raise _unreadable(there) from None
+                raise unreadable(there) from None
             if found == _expected(item):
                 return there
             if not (self.replace and there.is_relative_to(self.folder)):
@@ -195,7 +206,9 @@ class _Fetching:
             f"{item.path}, which the run read, is not mounted at {target}"
             + (f", and not at {' or '.join(redact(p) for p, _ in places)}." if places else
                ", and nothing says where else it is."),
-            "Mount it, push it (dvc push), or name the remote with MLREPRO_DVC_REMOTE.",
+            "Mount it, push it (dvc push), or name the remote with MLREPRO_DVC_REMOTE."
+            if item.md5 or item.folder else
+            "Mount it there; `mlrepro rollout` does with --data-claim NAME.",
             tool="data",
         )  # fmt: skip
 
@@ -319,10 +332,12 @@ def _digest(file: IO[bytes], item: Item) -> str | None:
     return f"{expected.partition(':')[0]}:{found.hexdigest()}"
 
 
-def _unreadable(path: Path) -> ToolError:
+def unreadable(path: Path) -> ToolError:
+    """Return the error that this user may not read a file."""
     return ToolError(
         f"{path} may not be read by user {os.getuid()}, as whom this container runs.",
-        "Give others, or the group that the pod's fsGroup names, the right to read it.",
+        "Give others, or the group that the pod's fsGroup names, the right to read it, or run as "
+        "its owner: docker run --user $(id -u).",
         tool="data",
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from shlex import quote
+from typing import Literal
 
 import msgspec
 
@@ -12,13 +14,23 @@ from mlrepro_nb.connect import command, dvc, git
 from mlrepro_nb.errors import StoreError, UsageError
 from mlrepro_nb.image._contents import ContextFile, Layer, in_project, inside
 from mlrepro_nb.image._secrets import holds_secret
-from mlrepro_nb.image.data._item import FOLDER, Item
-from mlrepro_nb.model import DataAccess, Record
+from mlrepro_nb.image.data._item import FOLDER, Item, few
+from mlrepro_nb.model import DataAccess, DvcPointer, Record
 from mlrepro_nb.store import Store
 
-_SHOWN = 6
 SMALL = 10 * 2**20
-"""Bytes up to which data that git does not track is copied into an image unasked."""
+"""Bytes up to which data that git does not track has the layer of what git tracks."""
+
+Reason = Literal["untracked", "no git", "dvc", "secret", "unrecorded", "outside"]
+_WHY: dict[Reason, tuple[str, str]] = {
+    "untracked": ("git does not track it", "git does not track them"),
+    "no git": ("the project is not in git", "the project is not in git"),
+    "dvc": ("DVC tracks it", "DVC tracks them"),
+    "secret": ("it seems to hold a secret", "they seem to hold secrets"),
+    "unrecorded": ("what it held is not recorded", "what they held is not recorded"),
+    "outside": ("it lies outside the project", "they lie outside the project"),
+}
+"""In words, of one file and of several."""
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +39,7 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     where: str | None
     """Path in the container; None where there is none that the notebook would find."""
-    reason: str
+    reason: Reason
     size: int | None = None
     sources: tuple[str, ...] = ()
     """Where a container fetches it from."""
@@ -58,10 +70,10 @@ def inputs(
 ) -> Inputs:  # fmt: skip
     """Decide what of a run's data goes into its image.
 
-    What git tracks and what is small goes in; all of it with `bake_data`, but nothing that
-    seems to hold a secret. The rest is fetched when a container starts: from DVC's remote,
-    from the URL that ``dvc import-url`` took it from or the project's settings name, or
-    from what is mounted.
+    What git tracks goes in, as it is part of the commit, and what was asked for by name; all
+    with `bake_data`, but nothing that seems to hold a secret. The rest is fetched when a
+    container starts: from DVC's remote, from the URL that ``dvc import-url`` took it from or
+    the project's settings name, or from what is mounted.
 
     Parameters
     ----------
@@ -81,55 +93,68 @@ def inputs(
         for a in record.data
         if _is_input(a, record) and a.repo_path not in own and "://" not in a.path
     ]
-    tracked: set[str] = set()
-    if git.root(root) is not None:
-        tracked = git.tracked(root, [a.repo_path for a in found if a.repo_path])
+    in_git = git.root(root) is not None
+    committed = _committed(root, found, store) if in_git else set[str]()
     files: dict[str, ContextFile] = {}
     items: dict[str, Item] = {}
     mounts: dict[str, Mount] = {}
     for access in found:
         name = access.repo_path
         if name is None or not in_project(name):
-            mount = _outside(access)
-            mounts[access.path] = mount
-            if mount.where is not None and access.tree is None and access.digest:
-                items[access.path] = Item(
-                    path=access.path, digest=access.digest, size=access.size
-                )  # fmt: skip
+            mounts[access.path] = mount = _outside(access)
+            if mount.where is not None and access.digest:
+                items |= {item.path: item for item in _items(access, None, store, ())}
             continue
+        where = str(PurePosixPath(FOLDER, name))
         if access.digest is None and access.tree is None:
             # A file of secrets (`.env`), or one that was gone before it could be hashed.
-            mounts[name] = Mount(
-                path=name, where=f"{FOLDER}/{name}", reason="what it held is not recorded"
-            )
+            mounts[name] = Mount(path=name, where=where, reason="unrecorded")
+            items[name] = Item(path=inside(name), optional=True)
             continue
-        size = access.size or 0
-        under_git = name in tracked or access.tracked
-        reason, secret = None, False
-        if not (bake_data or under_git or size <= SMALL):
-            reason = f"{_amount(size)} that git does not track"
-        elif not bake_data and access.dvc is not None and not (root / name).exists():
-            reason = "DVC tracks it, and it is not here"
-        elif (found_in := _secret(root, access, store, asked, tracked=under_git)) is not None:
-            reason = f"{found_in} seems to hold a secret; name it under `files` to copy it"
-            secret = True
-        if reason is None:
-            _check(root / name, access, store)
-            # Apart, so that an edit of what is small does not move what is big.
-            layer: Layer = "data" if under_git or size <= SMALL else "bulk"
-            for file in _files(access, store):
+        pointer = _pointer(access, root)
+        absent: Reason = "dvc" if pointer else "untracked" if in_git else "no git"
+        out: dict[str, Reason] = {}
+        within = []
+        for file in _files(access, store):
+            tracked = file in committed
+            goes_in = bake_data or tracked or file in asked
+            # Of a folder's thousands, only those that would be copied are looked into.
+            looked_into = file not in asked and (goes_in or access.tree is None)
+            if looked_into and holds_secret(root / file, tracked=tracked):
+                out[file] = "secret"
+            elif not goes_in:
+                out[file] = absent
+            else:
+                within.append(file)
+                # Apart, so that an edit of what is small does not move what is big.
+                layer: Layer = "data" if tracked or (access.size or 0) <= SMALL else "bulk"
                 files[file] = ContextFile(
                     layer=layer, path=inside(file), source=str(root / file)
                 )  # fmt: skip
+        if within:
+            _check(root, access, store, None if not out else within)
+        if not out:
             continue
-        made = tuple(_items(access, store, _urls(access, root, urls)))
-        items |= {item.path: item for item in made}
-        mounts[name] = Mount(
-            path=name, where=f"{FOLDER}/{name}", reason=reason, size=None if secret else size,
-            sources=_sources(made),
-        )  # fmt: skip
-    notes = [_note(mount) for mount in mounts.values()]
-    if inside_ := _baked(tuple(files.values()), tracked):
+        made = {
+            item.path: item
+            for item in _items(access, pointer, store, _urls(access, pointer, root, urls))
+            if item.path in out
+        }
+        items |= made
+        reasons = set(out.values())
+        if len(reasons) == 1 and not within:
+            sources = _sources(made.values())
+            mounts[name] = Mount(
+                path=name, where=where, reason=reasons.pop(), size=access.size, sources=sources
+            )
+            continue
+        for file, why in out.items():
+            mounts[file] = Mount(
+                path=file, where=f"{FOLDER}/{file}", reason=why, size=_size(root / file),
+                sources=_sources([made[file]]),
+            )  # fmt: skip
+    notes = [_note(alike) for alike in _alike(mounts.values())]
+    if inside_ := _baked(tuple(files.values()), committed, bake_data=bake_data):
         notes.insert(0, inside_)
     notes += [
         f"{url} is not in the image: the notebook itself reads it there when it runs."
@@ -139,6 +164,39 @@ def inputs(
         files=tuple(files.values()), items=tuple(items.values()), mounts=tuple(mounts.values()),
         notes=tuple(notes),
     )  # fmt: skip
+
+
+def _committed(root: Path, found: Iterable[DataAccess], store: Store) -> set[str]:
+    """Return those files of some data that git tracks, now or when the run read them."""
+    names: set[str] = set()
+    before: set[str] = set()
+    for access in found:
+        if access.repo_path is not None and in_project(access.repo_path):
+            (before if access.tracked else names).update(_files(access, store))
+    # Of a link git has where it leads to, and not what is there.
+    links = {n: _target(root, n) for n in (*names, *before) if (root / n).is_symlink()}
+    there = git.tracked(root, {*names, *(target for target in links.values() if target)}) | before
+    return {n for n in (*names, *before) if links.get(n, n) in there}
+
+
+def _target(root: Path, name: str) -> str | None:
+    target = (root / name).resolve()
+    real = root.resolve()
+    return target.relative_to(real).as_posix() if target.is_relative_to(real) else None
+
+
+def _pointer(access: DataAccess, root: Path) -> DvcPointer | None:
+    """Return what says that DVC keeps some data: the recorded run's, else that of today."""
+    found = access.dvc or dvc.pointer(root, root / str(access.repo_path))
+    # What a stage only reads is not in its remote.
+    return found if found is not None and found.role not in ("dep", "param") else None
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _is_input(access: DataAccess, record: Record) -> bool:
@@ -163,42 +221,57 @@ def _is_remote(access: DataAccess) -> bool:
 
 def _outside(access: DataAccess) -> Mount:
     where = access.path if access.path.startswith("/") else None
-    return Mount(path=access.path, where=where, reason="it lies outside the project")
+    return Mount(path=access.path, where=where, reason="outside", size=access.size)
 
 
-def _note(mount: Mount) -> str:
-    what = f"{mount.path} is not in the image ({mount.reason}): "
-    if mount.where is None:
-        return f"{what}move it into the project and record again."
-    if mount.sources:
-        return (
-            f"{what}a container fetches it from {' or '.join(mount.sources)}, or finds it mounted "
-            f"at {mount.where}; --bake-data puts it in."
-        )
-    return f"{what}mount it at {mount.where}{'' if mount.size is None else ', or --bake-data'}."
+def _alike(mounts: Iterable[Mount]) -> Iterator[list[Mount]]:
+    """Yield the mounts of which the same is to be said."""
+    found: dict[tuple[object, ...], list[Mount]] = {}
+    for mount in mounts:
+        about = (mount.reason, mount.where is None, bool(mount.sources))
+        found.setdefault(about, []).append(mount)
+    yield from found.values()
 
 
-def _secret(
-    root: Path, access: DataAccess, store: Store, asked: Collection[str], *, tracked: bool
+def _note(mounts: Sequence[Mount]) -> str:
+    """Return one note on mounts that are not in the image for one reason."""
+    first, one = mounts[0], len(mounts) == 1
+    it = "it" if one else "them"
+    size = sum(mount.size or 0 for mount in mounts)
+    what = (
+        f"{few([m.path for m in mounts])}{f' ({_amount(size)})' if size else ''} "
+        f"{'is' if one else 'are'} not in the image ({_WHY[first.reason][not one]}): "
+    )
+    if first.where is None:
+        return f"{what}move {it} into the project and record again."
+    if one:
+        where = f"at {first.where}"
+    else:
+        where = "where they lie" if first.reason == "outside" else f"below {FOLDER}"
+    sources = list(dict.fromkeys(source for mount in mounts for source in mount.sources))
+    fetched = f"fetches {it} from {few(sources, ' or ')}, or " if sources else ""
+    ways: dict[Reason, str] = {
+        "untracked": f"; git add or dvc add {it}, or --bake-data puts {it} in",
+        "no git": f"; --bake-data puts {it} in",
+        "dvc": f"; --bake-data puts {it} in",
+        "secret": f"; name {it} under `files` to copy {it}",
+    }
+    return f"{what}a container {fetched}finds {it} mounted {where}{ways.get(first.reason, '')}."
+
+
+def _baked(
+    files: tuple[ContextFile, ...], tracked: Collection[str], *, bake_data: bool
 ) -> str | None:
-    """Return the first file of an entry that seems to hold a secret, None if there is none."""
-    for file in _files(access, store):
-        if file not in asked and holds_secret(root / file, tracked=tracked):
-            return file
-    return None
-
-
-def _baked(files: tuple[ContextFile, ...], tracked: Collection[str]) -> str | None:
     if not files:
         return None
     size = sum(Path(f.source).stat().st_size for f in files if f.source is not None)
     what = "1 data file" if len(files) == 1 else f"{len(files)} data files"
+    asked = ", and what --bake-data asked for" if bake_data else ""
     others = [file.path for file in files if file.path not in tracked]
-    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    told = f" Git does not track {', '.join(others[:_SHOWN])}{more}." if others else ""
+    told = f" Git does not track {few(others)}." if others else ""
     return (
         f"{what} ({_amount(size)}) {'is' if len(files) == 1 else 'are'} in the image: what git "
-        f"tracks, what has at most {_amount(SMALL)}, and what --bake-data asked for.{told}"
+        f"tracks{asked}.{told}"
     )
 
 
@@ -230,8 +303,10 @@ def _listing(access: DataAccess, store: Store) -> Mapping[str, str | None]:
     return found
 
 
-def _items(access: DataAccess, store: Store, urls: tuple[str, ...]) -> Iterator[Item]:
-    pointer = access.dvc
+def _items(
+    access: DataAccess, pointer: DvcPointer | None, store: Store, urls: tuple[str, ...]
+) -> Iterator[Item]:
+    name = access.path if access.repo_path is None else access.repo_path
     remote = pointer.remote if pointer else None
     tracked = (pointer.md5 or "").removeprefix("md5:") if pointer else ""
     is_folder = tracked.endswith(".dir")
@@ -239,8 +314,9 @@ def _items(access: DataAccess, store: Store, urls: tuple[str, ...]) -> Iterator[
         own = (access.md5 or "").removeprefix("md5:") if not inner else ""
         if pointer and tracked and not is_folder:
             own = tracked
+        path = str(PurePosixPath(name, inner))
         yield Item(
-            path=inside(str(PurePosixPath(access.repo_path or "", inner))),
+            path=path if path.startswith("/") else inside(path),
             digest=digest,
             size=access.size if not inner else None,
             # Only what DVC has is to be found by its MD5.
@@ -251,48 +327,73 @@ def _items(access: DataAccess, store: Store, urls: tuple[str, ...]) -> Iterator[
         )
 
 
-def _urls(access: DataAccess, root: Path, said: Mapping[str, str]) -> tuple[str, ...]:
+def _urls(
+    access: DataAccess, pointer: DvcPointer | None, root: Path, said: Mapping[str, str]
+) -> tuple[str, ...]:
     name = access.repo_path or ""
     found = [said[name]] if name in said else []
-    if access.dvc is not None and (url := dvc.imported_from(root / access.dvc.file, root / name)):
+    if pointer is not None and (url := dvc.imported_from(root / pointer.file, root / name)):
         found.append(url)
     return tuple(dict.fromkeys(found))
 
 
-def _sources(items: tuple[Item, ...]) -> tuple[str, ...]:
+def _sources(items: Iterable[Item]) -> tuple[str, ...]:
     """Return where items come from, each place once."""
     places: list[str] = []
-    for item in items[:1]:
+    for item in islice(items, 1):
         if item.remote and (item.md5 or item.folder):
             places.append(f"DVC's remote {item.remote}")
         places += item.urls
     return tuple(places)
 
 
-def _check(path: Path, access: DataAccess, store: Store) -> None:
-    if not (path.is_file() if access.tree is None else path.is_dir()):
-        raise UsageError(
-            f"{access.repo_path}, which the run read, is gone.",
-            "Restore it"
-            + (f" (dvc pull {quote(access.dvc.file)})" if access.dvc else "")
-            + ", or record again.",
-        )
-    if _changed(path, access, store):
-        raise UsageError(
-            f"{access.repo_path} is not what the run read: its content has changed since.",
-            "Restore it, or record again with the new content.",
-        )
+def _check(root: Path, access: DataAccess, store: Store, only: Sequence[str] | None) -> None:
+    """Refuse what is not as the run read it; of a folder's files, perhaps only some count."""
+    path = root / str(access.repo_path)
+    if only is not None:
+        listing = _listing(access, store)
+        for name in only:
+            known = listing[PurePosixPath(name).relative_to(str(access.repo_path)).as_posix()]
+            _check_file(root / name, name, known, access, store)
+    elif access.tree is None:
+        _check_file(path, str(access.repo_path), access.digest, access, store)
+    elif not path.is_dir():
+        raise _gone(str(access.repo_path), access)
+    else:
+        # Not above: a service imports this package, and has no need of what capture needs.
+        from mlrepro_nb.capture.data.trees import hash_tree
 
-
-def _changed(path: Path, access: DataAccess, store: Store) -> bool:
-    if access.digest is None:
-        return False
-    # Not above: a service imports this package, and has no need of what capture needs.
-    from mlrepro_nb.capture.data.hashing import hash_file
-    from mlrepro_nb.capture.data.trees import hash_tree
-
-    if access.tree is not None:
         tree = hash_tree(str(path), _listing(access, store), cache=store.digests)
-        return tree is None or tree.digest != access.digest
+        if access.digest is not None and (tree is None or tree.digest != access.digest):
+            raise _differs(str(access.repo_path))
+
+
+def _check_file(
+    path: Path, name: str, digest: str | None, access: DataAccess, store: Store
+) -> None:
+    if not path.is_file():
+        raise _gone(name, access)
+    if digest is not None and not is_as_recorded(path, digest, store):
+        raise _differs(name)
+
+
+def is_as_recorded(path: Path, digest: str, store: Store) -> bool:
+    """Whether a file holds what the run read; one that did not change is not read again."""
+    from mlrepro_nb.capture.data.hashing import hash_file
+
     found = hash_file(str(path), cache=store.digests)
-    return found is None or found.digest != access.digest
+    return found is not None and found.digest == digest
+
+
+def _gone(name: str, access: DataAccess) -> UsageError:
+    pull = f" (dvc pull {quote(access.dvc.file)})" if access.dvc else ""
+    return UsageError(
+        f"{name}, which the run read, is gone.", f"Restore it{pull}, or record again."
+    )
+
+
+def _differs(name: str) -> UsageError:
+    return UsageError(
+        f"{name} is not what the run read: its content has changed since.",
+        "Restore it, or record again with the new content.",
+    )

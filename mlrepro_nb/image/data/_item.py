@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,8 @@ from mlrepro_nb.errors import MlreproError
 
 FOLDER = "/data"
 """Where a container looks for data, and puts what it fetches; MLREPRO_DATA names another."""
+
+_SHOWN = 3
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,11 +31,19 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """DVC's remote: a URL or a path, without credentials."""
     urls: tuple[str, ...] = ()
     """Where it can be downloaded besides."""
+    optional: bool = False
+    """Whether a run begins without it: what it held, a secret perhaps, is not recorded."""
 
     @property
     def known(self) -> bool:
         """Whether there is a place to fetch it from."""
         return bool(self.urls or ((self.md5 or self.folder) and self.remote))
+
+
+def few(names: Sequence[str], joint: str = ", ") -> str:
+    """Return some names in words: all if they are few, else the first and how many more."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return joint.join(names[:_SHOWN]) + more
 
 
 def read_items(path: Path) -> tuple[Item, ...]:
