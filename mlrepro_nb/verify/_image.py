@@ -64,12 +64,15 @@ def verify_in_image(target: str, *, report: Report) -> Verification:
 def _data(reference: str, root: Path) -> dict[str, Path]:
     """Return what is here of the data that the image lacks, by where it looks for that.
 
-    What has changed is given all the same: the job says so.
+    What has changed is given all the same: the job says so. Where an image says that its data
+    lies above the project, it gets nothing: whoever made it may want what is there.
     """
     listed = docker.contents(reference, ["/app/record/data.json"]).get("/app/record/data.json")
     items = msgspec.json.decode(listed or b"[]", type=list[dict[str, Any]])
     paths = {str(PurePosixPath("/data", item["path"])): root / item["path"] for item in items}
-    return {where: path for where, path in paths.items() if path.is_file()}
+    return {
+        where: path for where, path in paths.items() if ".." not in path.parts and path.is_file()
+    }
 
 
 def _here(image: Image) -> str:
