@@ -1,4 +1,4 @@
-"""The other Pythons that are here: a notebook whose workers are new interpreters is recorded."""
+"""The other Pythons that are here: a notebook is recorded there, its workers too, and verified."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import nbformat.v4 as v4
@@ -38,7 +39,7 @@ def python(version: str) -> Path:
 
 
 @pytest.mark.parametrize("version", OTHERS)
-def test_workers_are_recorded_and_come_to_their_end(version: str, tmp_path: Path) -> None:
+def test_a_notebook_with_workers_is_recorded_and_verified(version: str, tmp_path: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     own = tmp_path / "venv"
     subprocess.run([uv, "venv", "-q", "-p", python(version), own], check=True)
@@ -54,14 +55,25 @@ def test_workers_are_recorded_and_come_to_their_end(version: str, tmp_path: Path
     cells = ["import tasks"]
     for name in ("spawn", "forkserver", "loky"):
         cells += [POOLS[name], "run(tasks.task)"]
+    cells.append("print(6 * 7)")
     path = project / "n.ipynb"
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells]), path)
-    command = [own / "bin" / "mlrepro", "record", "n.ipynb", "--json"]
-    ended = subprocess.run(
-        command, cwd=project, capture_output=True, text=True, timeout=180, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    made = json.loads(ended.stdout)["record"]
+    made = told(own, project, "record", "n.ipynb", "--inplace")["record"]
     assert made["environment"]["python"].startswith(version)
     assert [a["repo_path"] for a in made["data"] if a["access"] == "read"] == ["a.csv"]
     assert made["lineage"].get("gaps", []) == []
+    # Nothing else explains this: all that could is asked.
+    path.write_text(path.read_text().replace("42", "43"))
+    found = told(own, project, "verify", "n.ipynb", ends=1)
+    assert [(c["kind"], c["cell"]) for c in found["causes"]] == [("edited-output", 7)]
+
+
+def told(venv: Path, project: Path, *command: str, ends: int = 0) -> dict[str, Any]:
+    """Return what a verb prints as JSON."""
+    ended = subprocess.run(
+        [venv / "bin" / "mlrepro", *command, "--json"],
+        cwd=project, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert ended.returncode == ends, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found

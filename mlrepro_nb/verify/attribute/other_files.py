@@ -61,7 +61,8 @@ def _new(case: Case, record: Record, rerun: Record) -> Iterator[tuple[Path, int 
         if files is None:
             return
         known.update(files)
-    made, began = written(case), datetime.fromisoformat(record.lineage.started).timestamp()
+    began = datetime.fromisoformat(record.lineage.started.replace("Z", "+00:00")).timestamp()
+    made = written(case)
     for access in rerun.data:
         for path in touched(case, access) or () if access.access == "read" else ():
             if path not in known and path.resolve() not in made and _came(case, path) >= began:
