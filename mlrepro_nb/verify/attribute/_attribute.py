@@ -43,7 +43,9 @@ def drift_suspected(case: Case, index: int) -> bool:
 def without_effect(case: Case) -> list[Cause]:
     """Return what the record says has changed, though every output agrees."""
     found = list(recorded.edited_cells(case).values())
-    found += [changed for changed, _ in recorded.changed_files(case)]
+    # What a server says anew each time (a page's date) is nobody's change.
+    changed = [changed for changed, _ in recorded.changed_files(case)]
+    found += [one for one in changed if one.kind != "remote-data"]
     found += recorded.imported_drift(case)
     return [
         cause(c.kind, c.cell, c.subject, f"{c.evidence} Every output agrees nevertheless", c.fix)

@@ -92,3 +92,13 @@ def test_of_data_that_nobody_saw_as_a_whole_the_server_s_word_is_taken(
     (found,) = verify(path).causes
     assert (found.kind, found.cell, found.subject) == ("remote-data", 0, url)
     assert 'was etag:"one"' in found.evidence
+
+
+def test_what_a_server_says_anew_each_time_is_no_change_where_every_output_agrees(
+    folder: Path, server: Server
+) -> None:
+    url = f"http://127.0.0.1:{server.server_address[1]}/today"
+    path = recorded(folder, f"import requests\nnews = requests.get({url!r}).text", "print(1)")
+    server.content = b"another day"
+    found = verify(path)
+    assert (found.verdict, found.causes) == ("bitwise", ())

@@ -75,7 +75,8 @@ class VersionWatch(Watch):
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._wrappers = Wrappers()
-        self._seen: set[tuple[str, str | None, str | None]] = set()
+        self._last: dict[tuple[str, bool], tuple[str | None, str | None]] = {}
+        """What was last told of a path: its version and digest, by whether there was a content."""
         self._hook = ImportHook({name: functools.partial(self._wrap, name) for name in _ANSWERS})
 
     def start(self) -> None:
@@ -107,10 +108,10 @@ class VersionWatch(Watch):
             digest = _digest(told.content) if told.content is not None else None
             if "://" in path:
                 path = mask(path)
-            key = (path, version, digest)
-            if key in self._seen or not (version or digest):
+            key, found = (path, told.content is not None), (version, digest)
+            if found in ((None, None), self._last.get(key)):
                 return
-            self._seen.add(key)
+            self._last[key] = found
             data: dict[str, Any] = {"path": path, "version": version}
             if told.content is not None:
                 data |= {"digest": digest, "size": len(told.content), "order": order}
