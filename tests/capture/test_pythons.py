@@ -18,7 +18,7 @@ from tests.capture.pools import POOLS
 
 ROOT = Path(__file__).parents[2]
 OTHERS = [
-    f"3.{minor}" for minor in range(10, 15) if minor != sys.version_info.minor
+    f"3.{minor}" for minor in range(10, 14) if minor != sys.version_info.minor
 ]  # of which each has its own importlib, multiprocessing and audit events
 
 
