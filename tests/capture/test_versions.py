@@ -128,7 +128,8 @@ def test_a_url_that_holds_something_else_each_time_is_told(
         k.run(f"requests.get('{server}/count').text")
     (found,) = [d for d in k.data() if d.path.endswith("/count")]
     assert [(v.digest, v.execution) for v in found.versions] == [
-        (f"blake3:{blake3(text).hexdigest()}", order) for order, text in ((2, b"1"), (3, b"0"), (4, b"1"))
+        (f"blake3:{blake3(text).hexdigest()}", order)
+        for order, text in ((2, b"1"), (3, b"0"), (4, b"1"))
     ]
     assert found.digest == found.versions[-1].digest
 
