@@ -2,12 +2,23 @@
 
 import json
 import math
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrepro_nb.model import CAUSES, Record, canonical, decode, digest, digest_text, short
+from mlrepro_nb.model import (
+    CAUSES,
+    Record,
+    canonical,
+    decode,
+    digest,
+    digest_text,
+    moment,
+    short,
+    timestamp,
+)
 from tests.records import a_record
 
 _JSON = st.recursive(
@@ -70,3 +81,14 @@ def test_short_shows_the_first_digits() -> None:
 def test_no_cause_is_named_twice() -> None:
     names = [name for group in CAUSES.values() for name in group]
     assert len(names) == len(set(names))
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.timezones()))
+def test_a_time_that_a_document_wrote_is_read_again(at: datetime) -> None:
+    assert abs(moment(timestamp(at)) - at) < timedelta(milliseconds=1)
+
+
+def test_a_time_without_a_zone_is_utc_and_what_is_none_is_refused() -> None:
+    assert moment("2026-11-30T22:00:00") == datetime(2026, 11, 30, 22, tzinfo=timezone.utc)
+    with pytest.raises(ValueError, match="yesterday"):
+        moment("yesterday")

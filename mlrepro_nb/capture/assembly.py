@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +30,7 @@ from mlrepro_nb.model import (
     Parameters,
     Record,
     Results,
+    moment,
     plain,
     timestamp,
 )
@@ -266,12 +266,8 @@ def _duration(told: Told, executed: Any) -> float:
     begun, ended = told.start.get("time"), told.seal.get("ended") or _last_seen(executed)
     if not begun or not ended:
         return 0.0
-    return max(0.0, round((_parsed(ended) - _parsed(begun)).total_seconds(), 3))
+    return max(0.0, round((moment(ended) - moment(begun)).total_seconds(), 3))
 
 
 def _last_seen(executed: Any) -> str | None:
     return executed[-1].started if executed else None
-
-
-def _parsed(time: str) -> datetime:
-    return datetime.fromisoformat(time.replace("Z", "+00:00"))

@@ -100,7 +100,7 @@ from mlrepro_nb.model._results import (
     Parameters,
     Results,
 )
-from mlrepro_nb.model._time import timestamp
+from mlrepro_nb.model._time import moment, timestamp
 
 __all__ = [
     "CAUSES",
@@ -168,6 +168,7 @@ __all__ = [
     "digest",
     "digest_bytes",
     "digest_text",
+    "moment",
     "plain",
     "revived",
     "short",

@@ -15,6 +15,7 @@ import nbformat.v4 as v4
 import pytest
 
 from tests.capture.pools import POOLS
+from tests.conftest import needed
 
 ROOT = Path(__file__).parents[2]
 OTHERS = [
@@ -22,7 +23,7 @@ OTHERS = [
 ]  # of which each has its own importlib, multiprocessing and audit events
 
 
-def python(version: str) -> Path:
+def python(version: str) -> Path | None:
     """Return the interpreter of a version, if there is one."""
     kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
     found = [*sorted(kept.glob(f"{version}.*/bin/python"))]
@@ -35,14 +36,16 @@ def python(version: str) -> Path:
         )  # fmt: skip
         if said.stdout.strip() == version:
             return candidate
-    pytest.skip(f"no Python {version} here")
+    return None
 
 
 @pytest.mark.parametrize("version", OTHERS)
 def test_a_notebook_with_workers_is_recorded_and_verified(version: str, tmp_path: Path) -> None:
+    interpreter = python(version)
+    needed("pythons", interpreter)
     uv = Path(sys.executable).with_name("uv")
     own = tmp_path / "venv"
-    subprocess.run([uv, "venv", "-q", "-p", python(version), own], check=True)
+    subprocess.run([uv, "venv", "-q", "-p", str(interpreter), own], check=True)
     install = [uv, "pip", "install", "-q", "-p", own / "bin" / "python"]
     subprocess.run([*install, "-e", ROOT, "ipykernel", "joblib"], check=True)
     project = tmp_path / "project"

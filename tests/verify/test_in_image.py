@@ -14,7 +14,7 @@ from mlrepro_nb.errors import NotFoundError
 from mlrepro_nb.model import Verification
 from mlrepro_nb.record import record
 from mlrepro_nb.store import Store
-from mlrepro_nb.verify import verify_in_image
+from mlrepro_nb.verify import _image, verify_in_image
 
 pytestmark = pytest.mark.engine
 
@@ -56,3 +56,15 @@ def test_the_image_is_given_the_data_that_is_here(repository: Path, base_image: 
     (repository / "d" / "own.csv").write_text("2")
     found = verify_in_image(str(path), report=lambda step: None)
     assert [cause.kind for cause in found.causes] == ["changed-data"]
+
+
+def test_an_image_gets_nothing_from_above_the_project(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (repository / "a.csv", repository.parent / "key.pem"):
+        path.write_text("x")
+    items = [{"path": "a.csv"}, {"path": "../key.pem"}, {"path": "d/../../key.pem"}]
+    (repository / "d").mkdir()
+    listed = {"/app/record/data.json": json.dumps(items).encode()}
+    monkeypatch.setattr(_image.docker, "contents", lambda *_: listed)
+    assert _image._data("image", repository) == {"/data/a.csv": repository / "a.csv"}

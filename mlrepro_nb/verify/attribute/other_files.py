@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
-from mlrepro_nb.model import Cause, Record
+from mlrepro_nb.model import Cause, Record, moment
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.inputs import listing, place, shown, touched, written
 from mlrepro_nb.verify.attribute.paths import missing_file
@@ -61,7 +60,7 @@ def _new(case: Case, record: Record, rerun: Record) -> Iterator[tuple[Path, int 
         if files is None:
             return
         known.update(files)
-    began = datetime.fromisoformat(record.lineage.started.replace("Z", "+00:00")).timestamp()
+    began = moment(record.lineage.started).timestamp()
     made = written(case)
     for access in rerun.data:
         for path in touched(case, access) or () if access.access == "read" else ():

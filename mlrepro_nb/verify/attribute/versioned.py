@@ -9,7 +9,7 @@ from shlex import quote
 
 from mlrepro_nb.connect import git
 from mlrepro_nb.errors import ToolError
-from mlrepro_nb.model import Cause
+from mlrepro_nb.model import Cause, moment
 from mlrepro_nb.verify.attribute.case import Case, cause
 from mlrepro_nb.verify.attribute.inputs import folder_of, inputs, listed, shown
 from mlrepro_nb.verify.attribute.sources import in_slice
@@ -145,10 +145,9 @@ def _ran(case: Case) -> datetime | None:
     for cell in case.cells.values():
         if cell.started:
             try:
-                moment = datetime.fromisoformat(cell.started.replace("Z", "+00:00"))
+                found.append(moment(cell.started))
             except ValueError:
                 continue
-            found.append(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))
     return max(found) if found else None
 
 

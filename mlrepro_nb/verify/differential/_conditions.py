@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from mlrepro_nb.model import moment
 from mlrepro_nb.verify.attribute import Case
 from mlrepro_nb.verify.attribute.environment import recorded_versions
 
@@ -95,10 +96,9 @@ def moments_of(case: Case) -> dict[int, float]:
         started = last.started if last is not None else case.cells[index].started
         if started:
             try:
-                at = datetime.fromisoformat(started.replace("Z", "+00:00"))
+                found[count] = moment(started).timestamp()
             except ValueError:
                 continue
-            found[count] = (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
     return found
 
 

@@ -102,11 +102,9 @@ def remote(case: Case, index: int) -> Cause | None:
         if url.now is None and before != after and before and after:
             how = f"was {before} by its server's account when it was recorded and is {after} now"
             return recorded.changed_url(url, how)
-    known = {url.cell for url in read if url.now is not None}
-    known -= {url.cell for url in read if url.now is None or url.now != url.then}
-    sources = [
-        s for s in in_slice(case.sources, upstream, "remote") if s.cell not in known
-    ]  # what cells read there is the same as it was
+    other = {url.cell for url in read if url.now is None or url.now != url.then}
+    same = {url.cell for url in read} - other
+    sources = [s for s in in_slice(case.sources, upstream, "remote") if s.cell not in same]
     if not sources:
         return None
     source = sources[-1]
