@@ -349,6 +349,7 @@ class LoggedModel(msgspec.Struct):
     run_id: str | None = None
     path: str | None = None
     digest: str | None = None
+    answer: str | None = None
 
 
 class Expect(msgspec.Struct):

@@ -13,6 +13,7 @@ import json
 import os
 import posixpath
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from urllib.parse import unquote, urlparse
 
 import msgspec
 
+from mlrepro_nb.connect import mlflow_answer
 from mlrepro_nb.connect.command import redact
 from mlrepro_nb.model import digest, digest_bytes
 
@@ -66,21 +68,33 @@ def observe_models(
     """Call ``note(model)`` for each model that is logged from now on.
 
     `module` is ``mlflow.models.model``: every flavor's ``log_model`` ends in
-    ``Model.log``. `model` has ``name uri model_id version flavor run_id``.
+    ``Model.log``. `model` has ``name uri model_id version flavor run_id answer``; the last is
+    what it answered when MLflow tried it, see `mlflow_answer`.
     """
     model_class: Any = module.Model
     original = model_class.__dict__["log"]
     function = original.__func__
+    trial = threading.local()
+    undo: list[Callable[[], None]] = []
 
     @functools.wraps(function)
     def log(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if not undo:  # not before: MLflow's modules import each other
+            undo.append(mlflow_answer.observe(lambda text: setattr(trial, "answer", text)))
+        trial.answer = None
         info = function(cls, *args, **kwargs)
-        note(_of_model_info(info, kwargs))
+        note({**_of_model_info(info, kwargs), "answer": trial.answer})
         return info
 
     ours = classmethod(log)
     model_class.log = ours
-    return functools.partial(_put_back, model_class, "log", ours, original)
+
+    def restore() -> None:
+        _put_back(model_class, "log", ours, original)
+        for one in undo:
+            one()
+
+    return restore
 
 
 def observe_artifacts(

@@ -196,3 +196,24 @@ def serving_example(folder: Path) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return found
     return None
+
+
+def saved_signature(
+    folder: Path,
+) -> tuple[list[dict[str, Any]] | None, list[dict[str, Any]]]:
+    """Return inputs and outputs of a model's signature as `ServedModel` has them, from its files.
+
+    Raises
+    ------
+    ValueError
+        Its MLmodel cannot be read.
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        told = found.get("signature") or {}
+        inputs, outputs = (json.loads(told.get(name) or "null") for name in ("inputs", "outputs"))
+    except (OSError, AttributeError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{folder / 'MLmodel'} cannot be read: {error}") from error
+    return None if found.get("is_signature_from_type_hint") else inputs, outputs or []

@@ -1,7 +1,8 @@
 """What the served model predicts on its input example, recorded where the notebook ran.
 
-The service repeats it before it takes requests. It is recorded with the kernel's own
-interpreter: one whose distributions are others would record another model's answers.
+The service repeats it before it takes requests. The record has it where MLflow tried the model
+as it was logged. Else it is recorded now, with the kernel's own interpreter: one whose
+distributions are others would record another model's answers.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from pathlib import Path
 
 import msgspec
 
+from mlrepro_nb.capture.secrets import MASK
 from mlrepro_nb.connect import command, oci
-from mlrepro_nb.connect.mlflow_serving import serving_example
+from mlrepro_nb.connect.mlflow_serving import saved_signature, serving_example
 from mlrepro_nb.errors import ToolError
 from mlrepro_nb.image._contents import ContextFile, identity
 from mlrepro_nb.image._logged import digest_of_model
 from mlrepro_nb.image._plan import Plan
+from mlrepro_nb.image.service import payload, predictions
 from mlrepro_nb.image.service.predictions import FILE
 from mlrepro_nb.image.service.recording import NOT_RECORDED
+from mlrepro_nb.image.service.signature import RefusedError, signature
 from mlrepro_nb.model import Environment, Record, Report, Step, digest_bytes, digest_text
 from mlrepro_nb.store import Store
 
@@ -37,13 +41,41 @@ def with_predictions(planned: Plan, root: Path, store: Store, report: Report) ->
     """
     if planned.kind != "service":
         return planned
-    content = _known(planned, store) or _recorded(planned, root, store, report)
+    content = (
+        _told_by_the_run(planned, store)
+        or _known(planned, store)
+        or _recorded(planned, root, store, report)
+    )
     if content is None:
         return planned
     file = ContextFile(layer="record", path=FILE, content=content)
     return msgspec.structs.replace(
         planned, files=(*planned.files, file), predictions=store.blobs.put(content)
     )
+
+
+def _told_by_the_run(planned: Plan, store: Store) -> bytes | None:
+    """Return what the run itself recorded, if the whole of it is in the record.
+
+    The same from every machine, even where the run's environment is gone.
+    """
+    if planned.model is None:
+        return None
+    models = store.get(Record, planned.record).results.models
+    answer = next((m.answer for m in reversed(models) if m.digest == planned.model), None)
+    folder = _model_folder(planned)
+    body = serving_example(folder)
+    if answer is None or MASK in answer or body is None or predictions.shortened(body) != body:
+        return None
+    encoded = json.dumps(body).encode()
+    if len(encoded) > predictions.LARGEST:
+        return None
+    try:
+        inputs, outputs = saved_signature(folder)
+        payload.read(encoded, payload.JSON, signature(inputs))
+        return predictions.of(body, answer, outputs).encoded()
+    except (RefusedError, ValueError):
+        return None  # the model itself tells why
 
 
 def _recorded(planned: Plan, root: Path, store: Store, report: Report) -> bytes | None:

@@ -52,6 +52,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """``sha256:`` over the sorted paths and digests of the model's files."""
     path: str | None = None
     """Where its files are, relative to the repository, when they are on this machine."""
+    answer: str | None = None
+    """What it answered on its own input example when MLflow tried it, as it was logged: the body
+    by MLflow's scoring protocol, JSON. None where MLflow did not, or the answer is long."""
     cell: int | None = None
     execution: int | None = None
 

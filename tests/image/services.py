@@ -64,6 +64,24 @@ def typed_model(folder: Path, *, example: bool = True) -> None:
     )  # fmt: skip
 
 
+def varying_model(folder: Path) -> None:
+    """Save a model that never says the same twice."""
+    import mlflow
+    import pandas as pd
+
+    source = folder.with_name(f"{folder.name}.py")
+    source.write_text(
+        "import mlflow, time\n\n\nclass Model(mlflow.pyfunc.PythonModel):\n"
+        "    def predict(self, context, model_input, params=None):\n"
+        "        return [time.time_ns() % 10**9] * len(model_input)\n\n\n"
+        "mlflow.models.set_model(Model())\n"
+    )
+    mlflow.pyfunc.save_model(
+        str(folder), python_model=str(source), pip_requirements=["mlflow"],
+        input_example=pd.DataFrame({"a": [1.0, 2.0]}),
+    )  # fmt: skip
+
+
 def tensor_model(folder: Path) -> None:
     """Save a model that takes an array of two columns."""
     import mlflow

@@ -181,6 +181,66 @@ def test_a_service_gets_what_its_model_predicted(
     assert "not 0.0.1" in steps[-1]
 
 
+ANSWER = json.dumps({"predictions": [{"y": 3.5000000000000004}, {"y": 4.1}]})
+
+
+def with_answer(folder: Path, store: Store, record: Record, answer: str) -> None:
+    """Record anew that the model answered this when it was logged, where nothing can be asked."""
+    model = msgspec.structs.replace(
+        record.results.models[0], digest=digest_of_files(folder / "model"), answer=answer
+    )
+    results = msgspec.structs.replace(record.results, models=(model,))
+    environment = msgspec.structs.replace(
+        record.environment, distributions=tuple(
+            msgspec.structs.replace(d, version="0.0.1") if d.name == "pandas" else d
+            for d in record.environment.distributions
+        ),
+    )  # fmt: skip
+    put(folder, store, environment=environment, results=results)
+
+
+def test_what_the_run_itself_recorded_needs_no_environment(
+    served: tuple[Path, Store, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder, store, record = served
+    asked = planned(folder, store, [])
+    (other,) = [f for f in asked.files if f.path == "predictions.json"]
+    with_answer(folder, store, record, ANSWER)
+    steps: list[str] = []
+    found = planned(folder, store, steps)
+    (file,) = [f for f in found.files if f.path == "predictions.json"]
+    assert not steps
+    assert file.content == other.content, "the very bytes that the environment gives"
+
+
+@pytest.mark.parametrize("answer", ['{"predictions": [{"y": "***"}]}', "no JSON", "masked ***"])
+def test_an_answer_that_is_not_whole_is_not_relied_on(
+    served: tuple[Path, Store, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder, store, record = served
+    with_answer(folder, store, record, answer)
+    steps: list[str] = []
+    assert planned(folder, store, steps).predictions is None
+    assert "is not here any more" in steps[-1]
+
+
+def test_an_answer_to_more_rows_than_are_kept_is_not_relied_on(
+    served: tuple[Path, Store, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder, store, record = served
+    path = folder / "model" / "serving_input_example.json"
+    body = json.loads(path.read_bytes())
+    (key,) = body
+    body[key]["data"] *= 51
+    path.write_text(json.dumps(body))
+    with_answer(folder, store, record, json.dumps({"predictions": [{"y": 3.5}] * 102}))
+    assert planned(folder, store, []).predictions is None
+
+
 def test_without_an_input_example_it_is_told_how_to_get_the_check(
     served: tuple[Path, Store, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

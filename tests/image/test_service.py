@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -33,6 +34,7 @@ from tests.image.services import (
     running,
     tensor_model,
     typed_model,
+    varying_model,
 )
 
 LIMIT = 20_000
@@ -411,6 +413,27 @@ def test_one_that_does_not_predict_what_was_recorded_never_serves(
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(300) == 1
         assert "error" in {line["level"] for line in service.lines()}
+
+
+def test_one_that_never_says_the_same_is_checked_by_its_digest_alone(tmp_path: Path) -> None:
+    varying_model(tmp_path / "model")
+    body = {"dataframe_split": {"columns": ["a"], "data": [[1.0], [2.0]]}}
+    recorded = {"input": body, "output": {"predictions": [1, 1]}, "rtol": 1e-6}
+    packed(tmp_path, json.dumps(recorded).encode())
+    with running(tmp_path) as service:
+        assert service.first("/ready")[1]["predictions"] is None
+        assert service.post(body)[0] == 200
+        warned = [line["message"] for line in service.lines() if line["level"] == "warning"]
+        assert any("does not predict the same twice" in message for message in warned)
+        # And so does the test of an image.
+        ended = subprocess.run(
+            [sys.executable, "-m", "mlrepro_nb.image.service.selftest", str(service.process.pid)],
+            env={**os.environ, "MLREPRO_APP": str(tmp_path), "PORT": str(service.port)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        told = json.loads(ended.stdout)
+        assert told == {"passed": ["ready", "refusal", "drain"], "failed": None}
+        assert service.process.wait(60) == 0
 
 
 def test_a_model_of_arrays_is_held_to_its_shape(tmp_path: Path) -> None:

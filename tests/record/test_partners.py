@@ -179,6 +179,36 @@ def test_a_tracking_server_is_told(files: Path, server: str) -> None:
     check(server, files, digest, made)
 
 
+MODEL = """
+import mlflow
+import pandas as pd
+from sklearn.linear_model import LinearRegression
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+table = pd.DataFrame({{"a": [1.0, 2.0], "b": [0.0, 1.0]}})
+---
+model = LinearRegression().fit(table, [1.0, 3.0])
+mlflow.sklearn.log_model(model, name="plain", input_example=table)
+mlflow.sklearn.log_model(model, name="without")
+---
+class Telling(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return [{said!r}] * len(model_input)
+mlflow.pyfunc.log_model(name="telling", python_model=Telling(), input_example=table)
+"""
+
+
+def test_what_a_model_answered_as_it_was_logged_is_recorded(files: Path) -> None:
+    said = "sk-ant-api03-" + "q7Zk" * 20
+    _, made = record(notebook(files / "n.ipynb", MODEL.format(said=said)), lock=False)
+    assert made.results.status == "ok", made.results.error
+    answers = {m.name: m.answer for m in made.results.models}
+    assert answers["plain"] is not None
+    assert json.loads(answers["plain"])["predictions"] == pytest.approx([1.0, 3.0])
+    assert answers["without"] is None
+    assert answers["telling"] is None, "there is a secret in it"
+    assert said.encode() not in canonical(made)
+
+
 def test_without_mlflow_nobody_is_told(repository: Path) -> None:
     lines: list[str] = []
     _, made = record(

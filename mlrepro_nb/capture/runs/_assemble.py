@@ -59,6 +59,7 @@ def assembled(told: Told, cells: Cells, root: Path | None, data: Sequence[DataAc
                 flavor=model.get("flavor"),
                 digest=model.get("digest"),
                 path=relative(path, root) if path else None,
+                answer=model.get("answer"),
                 cell=cells.index(order),
                 execution=order,
             )

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlrepro_nb.capture.data.digests import Digests
 from mlrepro_nb.capture.imports import ImportHook
+from mlrepro_nb.capture.secrets import holds_secret
 from mlrepro_nb.capture.watch import Execution, Recording, Watch
 from mlrepro_nb.capture.worker import Worker
 from mlrepro_nb.connect import mlflow, mlflow_context
@@ -121,6 +122,8 @@ class RunWatch(Watch):
 
     def _note_model(self, model: dict[str, Any]) -> None:
         try:
+            if holds_secret(model.get("answer") or "", named=True):
+                model = {**model, "answer": None}
             self._emit("model", {**model, "order": self._execution()})
             self._do(lambda: self._emit("model", {**model, **mlflow.describe_model(model)}))
         except Exception as error:  # noqa: BLE001

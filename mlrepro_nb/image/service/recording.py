@@ -41,6 +41,7 @@ def main() -> int:
     if len(encoded) > predictions.LARGEST:
         return _end(NOT_RECORDED, f"its input example has {len(encoded) >> 20} MiB")
     model = ServedModel(folder)
+    gc.freeze()
     gc.enable()
     try:
         data = payload.read(encoded, payload.JSON, signature(model.inputs))

@@ -7,6 +7,7 @@ share; the small ones are in one layer, joined from a piece for each.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,7 +49,9 @@ _BIG = 5 << 20
 """Bytes of a wheel from which it has a layer of its own."""
 _MOST = 40
 """Layers of their own: overlayfs takes 128 in all."""
-_WORKERS = 4
+_WORKERS = max(2, min(8, os.cpu_count() or 1))
+"""Threads that unpack, with a compiling child each: more than there are cores only get in each
+other's way."""
 
 
 class _Piece(msgspec.Struct, frozen=True, kw_only=True):
