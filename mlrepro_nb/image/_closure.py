@@ -11,13 +11,25 @@ from mlrepro_nb.image.data import Item
 from mlrepro_nb.model import Distribution, Environment
 
 __all__ = [
-    "Closure", "Edges", "closure", "compile_only", "fetchers", "installed_edges", "normal", "roots",
+    "Closure",
+    "Edges",
+    "closure",
+    "compile_only",
+    "fetchers",
+    "normal",
+    "recorded_edges",
+    "roots",
     "trackers",
 ]  # fmt: skip
 
 
-def installed_edges(distribution: Distribution) -> tuple[str, ...] | None:
-    """Return the requirements of a distribution that is installed here in that very version."""
+def recorded_edges(distribution: Distribution) -> tuple[str, ...] | None:
+    """Return the requirements of a distribution as its record has them.
+
+    Of a record of before that has none: as they are installed here in that very version.
+    """
+    if distribution.requires is not None:
+        return distribution.requires
     from email.parser import HeaderParser
     from importlib import metadata
 
@@ -56,7 +68,7 @@ def roots(kind: str, environment: Environment, model: Mapping[str, str] | None =
     return [*imported, *loaded(environment), "mlrepro-nb", "ipykernel", "papermill"]
 
 
-def loaded(environment: Environment, edges: Edges = installed_edges) -> list[str]:
+def loaded(environment: Environment, edges: Edges = recorded_edges) -> list[str]:
     """Return what was in the process without being needed, but may have shaped the results.
 
     A library that finds an optional part installed may compute with it (pandas
@@ -105,7 +117,7 @@ def compile_only(
         known; a distribution that is not named is imported by more than the run, or nobody
         looked at what the run imported of it.
     """
-    wanted = closure(asked, environment, installed_edges).distributions
+    wanted = closure(asked, environment, recorded_edges).distributions
     whole = _SHARED | _IMPORTED[kind] | {d.name for d in wanted}
     found = {}
     for distribution in chosen:

@@ -284,8 +284,14 @@ def model_folder(root: Path, model: Model) -> Path:
     return folder
 
 
-def model_requirements(root: Path, model: Model) -> dict[str, str]:
-    """Return what MLflow noted that a model needs, by distribution."""
+def model_requirements(root: Path, model: Model, markers: Mapping[str, str]) -> dict[str, str]:
+    """Return what MLflow noted that a model needs, by distribution.
+
+    Parameters
+    ----------
+    markers
+        Of the recorded environment (PEP 508), whatever this one is.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     found = {}
@@ -295,7 +301,7 @@ def model_requirements(root: Path, model: Model) -> dict[str, str]:
             requirement = Requirement(line.partition("#")[0].strip())
         except InvalidRequirement:
             continue  # an option of pip's, or nothing
-        if requirement.marker is None or requirement.marker.evaluate():
+        if requirement.marker is None or requirement.marker.evaluate(dict(markers)):
             extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
             found[requirement.name.lower()] = requirement.name + extras
     return found

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from mlrepro_nb.capture.environment import lock as _lock
+from mlrepro_nb.capture.environment.closure import marker_environment
 from mlrepro_nb.connect import command, docker, git, oci, registry
 from mlrepro_nb.errors import NotFoundError, ToolError, UsageError
 from mlrepro_nb.image import (
@@ -134,7 +135,9 @@ def plan(
         )  # fmt: skip
         more += beside
         notes += unlisted
-    required = _files.model_requirements(root, served) if served else {}
+    required = (
+        _files.model_requirements(root, served, marker_environment(environment)) if served else {}
+    )
     variables = _variables(environment) | gathered.variables | _overrides.plain(settings.variables)
     held = _gates.gates([*settings.gates, *gates], record.results.metrics)
     problems += [_not_held(gate) for gate in held if not _gates.holds(gate)]
@@ -314,7 +317,7 @@ def _needed(
             "Install it in the kernel's environment (pip install mlrepro-nb) and record again.",
         )
     found = _closure.closure(
-        [*_closure.roots(kind, environment, model), *also], environment, _closure.installed_edges
+        [*_closure.roots(kind, environment, model), *also], environment, _closure.recorded_edges
     )
     if found.absent:
         lacking = ", ".join(found.absent)

@@ -44,6 +44,9 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     down."""
     wheel: str | None = None
     """Digest of the blob that holds its wheel, where no index has one."""
+    requires: tuple[str, ...] | None = None
+    """Its Requires-Dist lines that name another distribution of the environment; None in records
+    of before."""
 
 
 class System(msgspec.Struct, frozen=True, kw_only=True):

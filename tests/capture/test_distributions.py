@@ -215,7 +215,7 @@ def test_odd_records_break_nothing(site: Path) -> None:
 
 
 def test_what_a_library_only_tries_is_not_imported_but_told_with_who_tried(site: Path) -> None:
-    install(site, "frames", requires=("numbers-dist>=1", "arrows; extra == 'fast'"))
+    install(site, "frames", requires=("numbers-dist>=1", "arrows; extra == 'fast'", "missing"))
     install(site, "numbers-dist", files={"numbers_/__init__.py": ""})
     install(site, "arrows")
     install(site, "unused")
@@ -227,6 +227,9 @@ def test_what_a_library_only_tries_is_not_imported_but_told_with_who_tried(site:
     assert {n for n, d in found.items() if d.imported} == {"frames", "numbers-dist"}
     assert found["arrows"].loaded_by == ("frames",)
     assert found["unused"].modules == ()
+    # What an image of it needs is told by the record alone, to whoever builds it.
+    assert found["frames"].requires == ("arrows; extra == 'fast'", "numbers-dist>=1")
+    assert found["unused"].requires == ()
 
 
 def test_what_a_library_cannot_go_on_without_is_as_good_as_required(site: Path) -> None:

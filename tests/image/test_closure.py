@@ -9,7 +9,7 @@ from importlib import metadata
 
 import msgspec
 
-from mlrepro_nb.image._closure import closure, compile_only, installed_edges
+from mlrepro_nb.image._closure import closure, compile_only, recorded_edges
 from mlrepro_nb.image._closure import loaded as find_loaded
 from mlrepro_nb.model import Distribution
 from tests.records import a_record
@@ -54,8 +54,15 @@ def test_a_root_that_the_environment_lacks_is_told() -> None:
 
 
 def test_another_version_installed_here_tells_nothing() -> None:
-    assert installed_edges(Distribution(name="msgspec", version="0.0.1")) is None
-    assert installed_edges(Distribution(name="no-such-thing", version="1")) is None
+    assert recorded_edges(Distribution(name="msgspec", version="0.0.1")) is None
+    assert recorded_edges(Distribution(name="no-such-thing", version="1")) is None
+
+
+def test_what_the_record_has_is_the_same_on_any_machine() -> None:
+    recorded = Distribution(name="msgspec", version="0.0.1", requires=("lib>=1",))
+    assert recorded_edges(recorded) == ("lib>=1",)
+    none = Distribution(name="msgspec", version=metadata.version("msgspec"), requires=())
+    assert recorded_edges(none) == ()
 
 
 def loaded(**loaders: tuple[str, ...]) -> list[str]:

@@ -101,6 +101,7 @@ def distributions(
                 loaded_by=() if name in needed else tuple(sorted(loaders.get(name, ()))),
                 edited=_edited(edits[name]) if name in edits else None,
                 wheel=_wheel(entry, put_blob),
+                requires=tuple(sorted(entry["requires"])),
             )
         )
     return tuple(found)
