@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from mlrepro_nb.model import (
     Parameters,
     Record,
     Results,
+    decode,
     moment,
     plain,
     timestamp,
@@ -180,6 +182,8 @@ def _code(
             found = git.state(root, notebook)
         except MlreproError as error:
             told.gaps.setdefault(f"The state of git is unknown: {error.message}")
+    else:
+        found = _of_image()
     diff = put_blob(mask(found.diff).encode()) if found.diff else None
     installed = _installed(told)
     modules = [
@@ -200,6 +204,17 @@ def _code(
         unexecuted=cells.unexecuted(),
         outside=state.outside(told),
         widgets=state.widgets(told),
+    )
+
+
+def _of_image() -> git.GitState:
+    """Return the state that the image was built of in which this runs: that has no repository."""
+    own = Path(os.environ.get("MLREPRO_IMAGE", ""))
+    if not own.is_file():
+        return git.GitState()
+    built = decode(Record, own.read_bytes()).code
+    return git.GitState(
+        remote=built.remote, commit=built.commit, branch=built.branch, dirty=built.dirty
     )
 
 

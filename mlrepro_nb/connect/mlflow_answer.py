@@ -76,14 +76,22 @@ def _answer(serving_input: Any, predicted: Any) -> str | None:
     if not _is_small(predicted):
         return None
     server: Any = sys.modules["mlflow.pyfunc.scoring_server"]
-    written = io.StringIO()
+    written = _Short()
     # Of a language model's requests the answer is not wrapped.
     if server.is_unified_llm_input(example):
         server.unwrapped_predictions_to_json(predicted, written)
     else:
         server.predictions_to_json(predicted, written)
-    text = written.getvalue()
-    return text if len(text) <= LONGEST else None
+    return written.getvalue()
+
+
+class _Short(io.StringIO):
+    """A text that takes no more than what is kept: pictures are a hundred megabytes of JSON."""
+
+    def write(self, text: str) -> int:
+        if self.tell() + len(text) > LONGEST:
+            raise ValueError("it is too long")
+        return super().write(text)
 
 
 def _is_small(predicted: Any) -> bool:

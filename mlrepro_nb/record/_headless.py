@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from mlrepro_nb.capture import (
 )
 from mlrepro_nb.capture.environment.lock import installed, locked
 from mlrepro_nb.errors import UsageError
-from mlrepro_nb.model import Record, Report, Step, decode, silent
+from mlrepro_nb.model import Record, Report, Step, silent
 from mlrepro_nb.record._partners import tell_mlflow
 from mlrepro_nb.stamp import Stamp, stamped
 from mlrepro_nb.store import Store, project_root, write_atomically
@@ -143,7 +142,7 @@ def keep(
         cache=store.digests.rehashing() if rehash else store.digests,
         tables=True,
     )
-    made = _of_image(_with_results(made, execution, parameters, store))
+    made = _with_results(made, execution, parameters, store)
     if lock:
         made = locked(made, store, installed=installed(execution.events), report=report)
     digest = store.put(made)
@@ -193,18 +192,6 @@ def _with_results(
         results = msgspec.structs.replace(results, status="ok", error=None)
     environment = msgspec.structs.replace(made.environment, kernelspec=execution.kernel)
     return msgspec.structs.replace(made, results=results, environment=environment)
-
-
-def _of_image(made: Record) -> Record:
-    """Return a record with the commit of the image that it was made in: that has no repository."""
-    own = Path(os.environ.get("MLREPRO_IMAGE", ""))
-    if made.code.commit or not own.is_file():
-        return made
-    built = decode(Record, own.read_bytes()).code
-    code = msgspec.structs.replace(
-        made.code, remote=built.remote, commit=built.commit, branch=built.branch, dirty=built.dirty
-    )
-    return msgspec.structs.replace(made, code=code)
 
 
 _ENDED_FROM_OUTSIDE = ("KeyboardInterrupt", "DeadKernelError", "TimeoutError")

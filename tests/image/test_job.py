@@ -129,6 +129,8 @@ def test_a_job_runs_the_notebook_again_and_ends_by_the_verdict(
     verified = decode(Verification, (tmp_path / "same" / "verification.json").read_bytes())
     assert (verified.verdict, verified.record) == ("bitwise", built.record)
     assert verified.executed == "executed.ipynb"
+    again = json.loads((tmp_path / "same" / "record.json").read_text())
+    assert (again["code"]["commit"], again["code"]["dirty"]) == (built.commit, False)
     executed = json.loads((tmp_path / "same" / "executed.ipynb").read_text())
     assert "42" in json.dumps(executed["cells"][2]["outputs"])
     assert str(len(BIG)) in json.dumps(executed["cells"][4]["outputs"])
