@@ -202,6 +202,28 @@ def test_a_damaged_cache_is_no_cache(site: Path, tmp_path: Path, content: str) -
     assert check(site, "pkg", cache=cache)["pkg"]["edited"] == []
 
 
+def test_a_licence_in_the_metadata_does_not_hide_what_is_required(site: Path) -> None:
+    folder = install(site, "licensed", requires=("needed>=1",))
+    install(site, "needed")
+    text = (folder / "METADATA").read_text()
+    licence = "License: BSD\n        \n        - Copyright\n        \n        All rights.\n"
+    prose = "\n\nRequires-Dist: prose\n"
+    for eol in ("\n", "\r\n"):
+        whole = text.replace("Requires-Dist", f"{licence}Requires-Dist").rstrip("\n") + prose
+        (folder / "METADATA").write_bytes(whole.replace("\n", eol).encode())
+        assert survey(site)["licensed"]["requires"] == ["needed>=1"]
+
+
+def test_every_distribution_here_requires_what_its_metadata_says() -> None:
+    from importlib import metadata
+
+    found = survey(*map(Path, filter(None, sys.path)), prefix=Path(sys.prefix))
+    for name, entry in found.items():
+        told = metadata.distribution(name)
+        required = {r for r in told.requires or () if program._named(r) in found}
+        assert set(entry["requires"]) == required, name
+
+
 def test_odd_records_break_nothing(site: Path) -> None:
     for number, text in enumerate(("", "\0,\0\n", "a,sha256=***,x\n", 'x,"', "../../bin/x,,\n")):
         folder = install(site, f"odd{number}")

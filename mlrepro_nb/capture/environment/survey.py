@@ -97,8 +97,9 @@ def _headers(distribution: Any) -> tuple[str | None, str | None, list[str]]:
     """Return name, version and requirements of a distribution."""
     text = distribution.read_text("METADATA")
     if text:
-        # What follows the first empty line is prose, of which there may be much.
-        head = re.split(r"\n\s*\n", text.replace("\r\n", "\n"), maxsplit=1)[0]
+        # What follows the first empty line is prose, of which there may be much. One of blanks is
+        # not empty: it goes on with the text of a licence.
+        head = text.replace("\r\n", "\n").partition("\n\n")[0]
         lines = re.findall(r"(?mi)^(Name|Version|Requires-Dist)[ \t]*:[ \t]*(.*?)[ \t]*$", head)
         told: dict[str, list[str]] = {}
         for key, value in lines:

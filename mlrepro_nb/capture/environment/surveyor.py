@@ -23,7 +23,7 @@ from mlrepro_nb.store import user_cache, write_atomically
 _PROGRAM = "import sys; sys.path.append(sys.argv[3]); import survey; survey.main()"
 _HERE = str(Path(__file__).parent)
 
-_FORMAT = 1
+_FORMAT = 2
 _SITES = ("site-packages", "dist-packages")
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".egg")
 _SETTLED = 2_000_000_000
