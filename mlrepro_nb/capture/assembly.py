@@ -176,14 +176,12 @@ def _code(
     told: Told, executed: Any, cells: Cells, notebook: str, root: Path | None,
     put_blob: Callable[[bytes], str],
 ) -> Code:  # fmt: skip
-    found = git.GitState()
-    if root is not None and git.root(root) is not None:
+    found = _of_image() or git.GitState()
+    if found.commit is None and root is not None and git.root(root) is not None:
         try:
             found = git.state(root, notebook)
         except MlreproError as error:
             told.gaps.setdefault(f"The state of git is unknown: {error.message}")
-    else:
-        found = _of_image()
     diff = put_blob(mask(found.diff).encode()) if found.diff else None
     installed = _installed(told)
     modules = [
@@ -207,11 +205,11 @@ def _code(
     )
 
 
-def _of_image() -> git.GitState:
-    """Return the state that the image was built of in which this runs: that has no repository."""
+def _of_image() -> git.GitState | None:
+    """Return the state of which the image was built that this runs in: it has no repository."""
     own = Path(os.environ.get("MLREPRO_IMAGE", ""))
     if not own.is_file():
-        return git.GitState()
+        return None
     built = decode(Record, own.read_bytes()).code
     return git.GitState(
         remote=built.remote, commit=built.commit, branch=built.branch, dirty=built.dirty
