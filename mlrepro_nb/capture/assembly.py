@@ -176,12 +176,7 @@ def _code(
     told: Told, executed: Any, cells: Cells, notebook: str, root: Path | None,
     put_blob: Callable[[bytes], str],
 ) -> Code:  # fmt: skip
-    found = _of_image() or git.GitState()
-    if found.commit is None and root is not None and git.root(root) is not None:
-        try:
-            found = git.state(root, notebook)
-        except MlreproError as error:
-            told.gaps.setdefault(f"The state of git is unknown: {error.message}")
+    found = _of_image() or _of_repository(told, notebook, root)
     diff = put_blob(mask(found.diff).encode()) if found.diff else None
     installed = _installed(told)
     modules = [
@@ -205,8 +200,21 @@ def _code(
     )
 
 
+def _of_repository(told: Told, notebook: str, root: Path | None) -> git.GitState:
+    """Return the state of the notebook's repository, nothing where there is none."""
+    if root is not None and git.root(root) is not None:
+        try:
+            return git.state(root, notebook)
+        except MlreproError as error:
+            told.gaps.setdefault(f"The state of git is unknown: {error.message}")
+    return git.GitState()
+
+
 def _of_image() -> git.GitState | None:
-    """Return the state of which the image was built that this runs in: it has no repository."""
+    """Return the state that the image was built of which this runs in, if it does.
+
+    There is no repository there, only an empty ``.git`` by which the project is found.
+    """
     own = Path(os.environ.get("MLREPRO_IMAGE", ""))
     if not own.is_file():
         return None

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 ROWS = 100
-"""Of an example from which on its answer is not kept."""
+"""Of an input example that a served model repeats; an answer to more of them is not kept."""
 LONGEST = 64 << 10
 """Characters of an answer that is kept: it becomes a part of the record."""
 _PLAIN = (dict, str, int, float, bool)

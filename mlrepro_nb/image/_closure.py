@@ -11,14 +11,7 @@ from mlrepro_nb.image.data import Item
 from mlrepro_nb.model import Distribution, Environment
 
 __all__ = [
-    "Closure",
-    "Edges",
-    "closure",
-    "compile_only",
-    "fetchers",
-    "normal",
-    "recorded_edges",
-    "roots",
+    "Closure", "Edges", "closure", "compile_only", "fetchers", "normal", "recorded_edges", "roots",
     "trackers",
 ]  # fmt: skip
 

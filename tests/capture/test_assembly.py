@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlrepro_nb.capture import assemble, output_digests
 from mlrepro_nb.model import Record, canonical, decode
+from tests.records import a_record
 
 NO_BLOB = "sha256:" + "0" * 64
 BEGIN = {"id": None, "name": None, "digest": "sha256:x", "started": "2026-01-01T00:00:00Z"}
@@ -23,9 +26,9 @@ json = st.recursive(
 KINDS = ["start", "begin", "end", "opens", "output", "file", "gap", "seal", "modules", "x"]
 
 
-def _make(events: list[Any]) -> Record:
+def _make(events: list[Any], root: Path | None = None) -> Record:
     return assemble(
-        events, notebook="n.ipynb", root=None, mode="headless", put_blob=lambda data: NO_BLOB
+        events, notebook="n.ipynb", root=root, mode="headless", put_blob=lambda data: NO_BLOB
     )
 
 
@@ -39,6 +42,22 @@ def test_a_cell_without_an_end_was_interrupted() -> None:
     record = _make([("begin", {**BEGIN, "order": 0, "source": "x"})])
     assert [c.status for c in record.code.cells] == ["interrupted"]
     assert record.results.status == "interrupted"
+
+
+def test_in_an_image_its_own_commit_counts_and_git_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = a_record()
+    (tmp_path / "record.json").write_bytes(canonical(built))
+    (tmp_path / "project" / ".git").mkdir(parents=True)  # as a container's project is marked
+    monkeypatch.setenv("MLREPRO_IMAGE", str(tmp_path / "record.json"))
+    monkeypatch.setenv("PATH", "")
+    code = (made := _make([], tmp_path / "project")).code
+    assert built.code.commit is not None
+    assert (code.commit, code.dirty) == (built.code.commit, built.code.dirty)
+    assert not any("git" in gap for gap in made.lineage.gaps)
+    monkeypatch.delenv("MLREPRO_IMAGE")
+    assert any("git" in gap for gap in _make([], tmp_path / "project").lineage.gaps)
 
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS), json), max_size=6))

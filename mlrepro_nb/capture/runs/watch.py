@@ -125,7 +125,9 @@ class RunWatch(Watch):
             if holds_secret(model.get("answer") or "", named=True):
                 model = {**model, "answer": None}
             self._emit("model", {**model, "order": self._execution()})
-            self._do(lambda: self._emit("model", {**model, **mlflow.describe_model(model)}))
+            # The later event adds to the first, by its URI.
+            named = {"uri": model["uri"]}
+            self._do(lambda: self._emit("model", {**named, **mlflow.describe_model(model)}))
         except Exception as error:  # noqa: BLE001
             self._gap(f"An MLflow model could not be noted: {type(error).__name__}: {error}")
 

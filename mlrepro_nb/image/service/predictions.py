@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from mlrepro_nb.connect.mlflow_answer import ROWS  # more would be predicted at every start
 from mlrepro_nb.image.service.payload import JSON, read
 from mlrepro_nb.image.service.signature import RefusedError, Signature
 
@@ -22,8 +23,6 @@ FILE = "predictions.json"
 RTOL = 1e-6
 RTOL_SINGLE = 1e-4
 """Of models that answer in 32 bits."""
-ROWS = 100
-"""Of an input example that are kept: the check is made at every start."""
 LARGEST = 1 << 20
 """Bytes of an input that is kept."""
 _PLAIN = frozenset({"double", "float", "integer", "long", "boolean", "string"})
